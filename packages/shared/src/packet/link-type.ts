@@ -4,7 +4,9 @@
  */
 export const LINKTYPE_NULL = 0;
 export const LINKTYPE_ETHERNET = 1;
+export const LINKTYPE_PPP = 9;
 export const LINKTYPE_RAW = 101;
+export const LINKTYPE_C_HDLC = 104;
 export const LINKTYPE_LOOP = 108;
 export const LINKTYPE_LINUX_SLL = 113;
 export const LINKTYPE_IPV4 = 228;
@@ -14,7 +16,9 @@ export const LINKTYPE_LINUX_SLL2 = 276;
 const NAMES: ReadonlyMap<number, string> = new Map([
   [LINKTYPE_NULL, 'null'],
   [LINKTYPE_ETHERNET, 'ethernet'],
+  [LINKTYPE_PPP, 'ppp'],
   [LINKTYPE_RAW, 'raw'],
+  [LINKTYPE_C_HDLC, 'c-hdlc'],
   [LINKTYPE_LOOP, 'loop'],
   [LINKTYPE_LINUX_SLL, 'sll'],
   [LINKTYPE_IPV4, 'ipv4'],

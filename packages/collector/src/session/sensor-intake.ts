@@ -1,0 +1,257 @@
+/**
+ * Everything the collector knows about one sensor, whichever connection it comes by: which sequences of which epoch
+ * were accepted, the store they went to, what is durable, and the ledger. Sessions come and go; this stays.
+ *
+ *   session ─▶ takeBatch / takeGap ─▶ sequence ─▶ store ─▶ group commit ─▶ session.acknowledge
+ *
+ * What must stay true: a frame is written to the store once; it is acknowledged only when the store said it is durable;
+ * two connections of the same sensor never interleave, because attaching the second detaches the first.
+ */
+import type { Batch } from '@tapline/shared/packet/batch.ts';
+import type { Frame } from '@tapline/shared/tunnel/frame.ts';
+import { broken } from '@tapline/shared/tunnel/frame.ts';
+import { decodeGap, type Gap, type Hello, type Report } from '@tapline/shared/tunnel/messages.ts';
+import { capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
+import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
+import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
+import type { EpochMark } from './resume-point.ts';
+import type { SensorStore } from './sensor-store.ts';
+
+/** Epochs remembered per sensor: enough that a forwarder started twice by mistake, or restored, stays exact. */
+const EPOCHS_MAX = 8;
+/** What a gap weighs among the uncommitted bytes. */
+const GAP_BYTES = 256;
+
+export interface IntakeCounters {
+  batches: number;
+  packets: number;
+  /** Captured bytes of the packets. */
+  bytes: number;
+  /** Bytes of BATCH frames' payloads as they came. */
+  wireBytes: number;
+  /** Frames that had been received before. */
+  duplicateFrames: number;
+  gaps: number;
+  /** Packets the sensor reported as lost. */
+  gapPackets: number;
+  gapBytes: number;
+  /** Frames that the sensor no longer had when this collector asked: an unknown number of packets. */
+  missingFrames: number;
+  sessions: number;
+  commits: number;
+  commitsFailed: number;
+}
+
+/** What the intake needs of the connection it serves. */
+export interface AttachedSession {
+  acknowledge(durableSequence: number): void;
+  /** The store keeps up again. */
+  resume(): void;
+  /** A newer connection took over. */
+  replaced(): void;
+}
+
+export interface IntakeEvents {
+  gapReceived?(gap: Gap & { readonly sensor: string }): void;
+  framesMissing?(loss: { readonly sensor: string; readonly epoch: string; readonly frames: number }): void;
+  commitFailed?(failure: { readonly sensor: string; readonly message: string; readonly retryMs: number }): void;
+}
+
+export class SensorIntake {
+  readonly sensor: string;
+  readonly store: SensorStore;
+  readonly counters: IntakeCounters = newIntakeCounters();
+  /** The newest REPORT, and when it came. */
+  report: (Report & { readonly receivedAtMs: number }) | null = null;
+  /** The sensor's wall clock less ours, as NTP reckons it; null before the first exchange. */
+  clockOffsetMs: number | null = null;
+  lastHeardAtMs = 0;
+
+  readonly #clock: TunnelClock;
+  readonly #events: IntakeEvents;
+  readonly #commit: GroupCommit;
+  /** Newest last. */
+  readonly #epochs = new Map<string, SequenceTracker>();
+  #epoch = '';
+  #session: AttachedSession | null = null;
+
+  constructor(
+    sensor: string,
+    store: SensorStore,
+    options: GroupCommitOptions,
+    dependencies: { readonly clock: TunnelClock; readonly events: IntakeEvents },
+  ) {
+    this.sensor = sensor;
+    this.store = store;
+    this.#clock = dependencies.clock;
+    this.#events = dependencies.events;
+    for (const { epoch, sequence } of store.marks.toReversed())
+      this.#epochs.set(epoch, new SequenceTracker(sequence));
+    this.#commit = new GroupCommit(options, this.#clock, {
+      commit: () => this.#commitNow(),
+      committed: () => {
+        this.#session?.acknowledge(this.#tracker.durable);
+        this.#session?.resume();
+      },
+      failed: (failure) => {
+        this.counters.commitsFailed++;
+        this.#events.commitFailed?.({ sensor, ...failure });
+      },
+    });
+  }
+
+  get isConnected(): boolean {
+    return this.#session !== null;
+  }
+
+  get isOverloaded(): boolean {
+    return this.#commit.isOverloaded;
+  }
+
+  /** Makes this session the sensor's only one; says from where it should send. */
+  attach(session: AttachedSession, hello: Hello): { nextSequence: number; durableSequence: number } {
+    const previous = this.#session;
+    this.#session = session;
+    previous?.replaced();
+    this.counters.sessions++;
+    const tracker = this.#enterEpoch(hello.epoch);
+    const first = tracker.next;
+    const missing = tracker.skipTo(hello.firstSequence);
+    if (missing > 0) this.#noteMissing(first, missing);
+    return { nextSequence: tracker.next, durableSequence: tracker.durable };
+  }
+
+  detach(session: AttachedSession): void {
+    if (this.#session === session) this.#session = null;
+  }
+
+  /** Throws `OperatingError('TUNNEL_PROTOCOL')` when the frame is damaged or others are missing before it. */
+  takeBatch(frame: Frame): void {
+    if (frame.sequence <= this.#tracker.accepted) {
+      this.#takeDuplicate();
+      return;
+    }
+    // Decoded before its sequence is taken: a batch that cannot be read was not received.
+    const batch: Batch = decodeBatch(frame);
+    this.#takeSequence(frame.sequence, frame.sequence);
+    this.store.write(batch);
+    this.counters.batches++;
+    this.counters.packets += batch.packetCount;
+    this.counters.bytes += capturedBytesOf(batch);
+    this.counters.wireBytes += frame.payload.byteLength;
+    this.#commit.add(batch.byteLength);
+  }
+
+  /** As `takeBatch`. */
+  takeGap(frame: Frame): void {
+    const gap = decodeGap(frame);
+    if (!this.#takeSequence(gap.firstSequence, frame.sequence)) {
+      this.#takeDuplicate();
+      return;
+    }
+    this.counters.gaps++;
+    this.counters.gapPackets += gap.packets;
+    this.counters.gapBytes += gap.bytes;
+    const { packets, bytes, fromNs, toNs, reason } = gap;
+    this.store.writeGap({
+      receivedAtMs: this.#clock.wallMs(),
+      epoch: this.#epoch,
+      sequences: [gap.firstSequence, frame.sequence],
+      packets,
+      bytes,
+      fromNs,
+      toNs,
+      reason,
+    });
+    this.#events.gapReceived?.({ ...gap, sensor: this.sensor });
+    this.#commit.add(GAP_BYTES);
+  }
+
+  /** Resolves when all that was accepted so far is durable and acknowledged. */
+  commit(): Promise<void> {
+    return this.#commit.now();
+  }
+
+  async close(): Promise<void> {
+    this.#commit.stop();
+    await this.store.close();
+  }
+
+  get #tracker(): SequenceTracker {
+    const tracker = this.#epochs.get(this.#epoch);
+    // Before the first session there is nothing to acknowledge.
+    return tracker ?? new SequenceTracker(0);
+  }
+
+  /** True when the frame is new; throws when it comes too early. */
+  #takeSequence(first: number, last: number): boolean {
+    const judgement = this.#tracker.take(first, last);
+    if (judgement === 'ahead')
+      throw broken('sequence', 'frames are missing from the stream', {
+        expected: this.#tracker.next,
+        found: first,
+      });
+    return judgement === 'accept';
+  }
+
+  #takeDuplicate(): void {
+    this.counters.duplicateFrames++;
+  }
+
+  #enterEpoch(epoch: string): SequenceTracker {
+    const tracker = this.#epochs.get(epoch) ?? new SequenceTracker(0);
+    // Moved to the end, as the newest.
+    this.#epochs.delete(epoch);
+    this.#epochs.set(epoch, tracker);
+    const oldest = this.#epochs.keys().next().value;
+    if (this.#epochs.size > EPOCHS_MAX && oldest !== undefined) this.#epochs.delete(oldest);
+    this.#epoch = epoch;
+    return tracker;
+  }
+
+  #noteMissing(first: number, frames: number): void {
+    this.counters.missingFrames += frames;
+    this.store.writeGap({
+      receivedAtMs: this.#clock.wallMs(),
+      epoch: this.#epoch,
+      sequences: [first, first + frames - 1],
+      packets: null,
+      bytes: null,
+      fromNs: null,
+      toNs: null,
+      reason: 'frames-missing',
+    });
+    this.#events.framesMissing?.({ sensor: this.sensor, epoch: this.#epoch, frames });
+    this.#commit.add(GAP_BYTES);
+  }
+
+  async #commitNow(): Promise<void> {
+    const marks: EpochMark[] = [];
+    const accepted: [SequenceTracker, number][] = [];
+    for (const [epoch, tracker] of this.#epochs) {
+      marks.unshift({ epoch, sequence: tracker.accepted });
+      accepted.push([tracker, tracker.accepted]);
+    }
+    await this.store.commit(marks);
+    for (const [tracker, sequence] of accepted) tracker.markDurable(sequence);
+    this.counters.commits++;
+  }
+}
+
+function newIntakeCounters(): IntakeCounters {
+  return {
+    batches: 0,
+    packets: 0,
+    bytes: 0,
+    wireBytes: 0,
+    duplicateFrames: 0,
+    gaps: 0,
+    gapPackets: 0,
+    gapBytes: 0,
+    missingFrames: 0,
+    sessions: 0,
+    commits: 0,
+    commitsFailed: 0,
+  };
+}

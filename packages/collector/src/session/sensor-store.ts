@@ -1,0 +1,167 @@
+/**
+ * Where a sensor's packets go and how they become durable: the sink of a session, and the one that stands before an
+ * archive. The rule the acknowledgements rest on: when `commit(marks)` resolves, everything written before the call
+ * survives any crash, and a crash at any moment leaves exactly what the last resolved commit's marks say.
+ */
+import { assert } from '@tapline/shared/base/assert.ts';
+import type { Archive } from '@tapline/shared/archive/archive.ts';
+import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import type { TruncateReport } from '@tapline/shared/archive/truncate-segments.ts';
+import { messageOf } from '@tapline/shared/base/errors.ts';
+import type { Batch } from '@tapline/shared/packet/batch.ts';
+import type { Files } from '@tapline/shared/system/files.ts';
+import { GapList, type GapEntry } from './gap-list.ts';
+import { ResumePointFile, type EpochMark } from './resume-point.ts';
+
+export interface SensorStore {
+  /** What was durable when the store was opened, the newest epoch first. */
+  readonly marks: readonly EpochMark[];
+  /** Takes a copy. Never throws for what the batch holds. */
+  write(batch: Batch): void;
+  writeGap(gap: GapEntry): void;
+  /**
+   * Makes all that was written durable, together with the marks. Not called again before it settled, and only with
+   * nothing else to do in the same turn: the archive takes its snapshot in the next microtask. A rejected commit is
+   * repeated by the caller, with newer marks; nothing is lost by it.
+   */
+  commit(marks: readonly EpochMark[]): Promise<void>;
+  /** Lets go of the files. What was not committed is void. */
+  close(): Promise<void>;
+}
+
+export interface ArchiveStoreEvents {
+  /** A crash was undone: the archive was cut back to its resume point. */
+  cutBack?(report: TruncateReport): void;
+  /** An opened segment could not be noted; a crash before the next commit may leave packets twice. */
+  journalFailed?(failure: { readonly name: string; readonly message: string }): void;
+}
+
+export interface ArchiveStoreOptions {
+  readonly directory: string;
+}
+
+export interface ArchiveStoreDependencies {
+  readonly files: Files;
+  readonly events: ArchiveStoreEvents;
+  /** Builds the archive of that directory; it must be given these events beside the caller's own. */
+  readonly createArchive: (events: ArchiveEvents) => Archive;
+}
+
+export class ArchiveStore implements SensorStore {
+  readonly archive: Archive;
+  readonly #directory: string;
+  readonly #files: Files;
+  readonly #events: ArchiveStoreEvents;
+  readonly #resume: ResumePointFile;
+  readonly #gaps: GapList;
+  #marks: readonly EpochMark[] = [];
+  /** Lengths to go back to, of all segments that were appended to since the last commit or may be without a note. */
+  readonly #lengths = new Map<string, number>();
+  readonly #open = new Set<string>();
+  /** Closed since the last commit began. */
+  #closed = new Set<string>();
+  #isSealing = false;
+
+  private constructor(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies) {
+    this.#directory = options.directory;
+    this.#files = dependencies.files;
+    this.#events = dependencies.events;
+    this.#resume = new ResumePointFile(this.#files, this.#directory);
+    this.#gaps = new GapList(this.#files, this.#directory);
+    this.archive = dependencies.createArchive({
+      segmentOpened: ({ name, bytes }) => {
+        this.#opened(name, bytes);
+      },
+      segmentClosed: ({ name }) => {
+        this.#open.delete(name);
+        this.#closed.add(name);
+      },
+    });
+  }
+
+  /** Opens the archive and undoes what a crash left behind. Rejects with ARCHIVE_FAILED. */
+  static async open(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies): Promise<ArchiveStore> {
+    const store = new ArchiveStore(options, dependencies);
+    store.archive.open();
+    try {
+      await store.#recover();
+      return store;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  get marks(): readonly EpochMark[] {
+    return this.#marks;
+  }
+
+  write(batch: Batch): void {
+    assert(!this.#isSealing, 'a batch was written between a commit and its snapshot');
+    this.archive.write(batch);
+  }
+
+  writeGap(gap: GapEntry): void {
+    assert(!this.#isSealing, 'a gap was written between a commit and its snapshot');
+    this.#gaps.add(gap);
+  }
+
+  async commit(marks: readonly EpochMark[]): Promise<void> {
+    const synced = this.archive.sync();
+    this.#isSealing = true;
+    // The archive's own microtask was queued first, so its snapshot is taken when this one runs.
+    queueMicrotask(() => {
+      this.#isSealing = false;
+    });
+    const closed = this.#closed;
+    this.#closed = new Set();
+    try {
+      const [gapBytes] = await Promise.all([this.#gaps.write(), synced]);
+      for (const { name, bytes } of this.archive.positions()) this.#lengths.set(name, bytes);
+      await this.#resume.save({ epochs: marks, positions: this.#positions(), gapBytes });
+      this.#marks = marks;
+    } catch (error) {
+      for (const name of closed) this.#closed.add(name);
+      throw error;
+    }
+    // Whoever appends to one of these again opens it first, and is noted then.
+    for (const name of closed)
+      if (!this.#open.has(name) && !this.#closed.has(name)) this.#lengths.delete(name);
+  }
+
+  async close(): Promise<void> {
+    await this.archive.close();
+    this.#resume.close();
+    this.#gaps.close();
+  }
+
+  async #recover(): Promise<void> {
+    const point = this.#resume.load();
+    this.#gaps.open(point?.gapBytes ?? 0);
+    if (point === null) return;
+    this.#marks = point.epochs;
+    const report = this.archive.truncateTo(point.positions);
+    if (report.bytesCut > 0 || report.missing.length > 0 || report.short.length > 0)
+      this.#events.cutBack?.(report);
+    // From here on the archive as it lies there is the truth, also where it is not what the resume point says
+    // (retention removed a segment, a disk lost some): later appends must not be cut by old lengths.
+    for (const { name } of point.positions) await this.#files.sync(`${this.#directory}/${name}`);
+    await this.#files.syncDirectory(this.#directory);
+    await this.#resume.save({ epochs: point.epochs, positions: [], gapBytes: point.gapBytes });
+  }
+
+  #opened(name: string, bytes: number): void {
+    this.#open.add(name);
+    if (this.#lengths.has(name)) return;
+    this.#lengths.set(name, bytes);
+    try {
+      this.#resume.noteOpened(name, bytes);
+    } catch (error) {
+      this.#events.journalFailed?.({ name, message: messageOf(error) });
+    }
+  }
+
+  #positions(): { name: string; bytes: number }[] {
+    return [...this.#lengths].map(([name, bytes]) => ({ name, bytes }));
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * One connection of a forwarder, the collector's side:
+ *
+ *   bytes ─▶ greeting ─HELLO─▶ opening ─WELCOME─▶ open ─BYE─▶ leaving ─BYE─▶ closed
+ *               └──────────── REFUSE, silence, damage, the socket ────────────▶ closed
+ *
+ * What a peer sends can end its own session and nothing else. Memory per session: one frame, one chunk, and what the
+ * peer does not read (UNREAD_BYTES_MAX). While the sensor's store cannot keep up, the socket is not read.
+ */
+import type { Duplex } from 'node:stream';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { CODEC_NAMES, type CodecName } from '@tapline/shared/tunnel/codec.ts';
+import { FrameDecoder } from '@tapline/shared/tunnel/frame-decoder.ts';
+import {
+  BATCH_PAYLOAD_BYTES_MAX,
+  FRAME_ACK,
+  FRAME_BATCH,
+  FRAME_BYE,
+  FRAME_GAP,
+  FRAME_HEARTBEAT,
+  FRAME_HELLO,
+  FRAME_REFUSE,
+  FRAME_REPORT,
+  broken,
+  encodeFrame,
+  frameTypeName,
+  type Frame,
+} from '@tapline/shared/tunnel/frame.ts';
+import {
+  decodeHeartbeat,
+  decodeHello,
+  decodeRefuse,
+  decodeReport,
+  encodeBye,
+  encodeHeartbeat,
+  encodeRefuse,
+  encodeWelcome,
+  type Hello,
+  type RefuseCode,
+} from '@tapline/shared/tunnel/messages.ts';
+import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import type { AttachedSession, SensorIntake } from './sensor-intake.ts';
+
+/** A peer that does not read its acknowledgements and heartbeats. 32 bytes each: it must try hard. */
+const UNREAD_BYTES_MAX = 1024 * 1024;
+/** How long a REFUSE or BYE may take to reach the peer before the socket is torn down. */
+const FAREWELL_MS = 2000;
+const NOTHING = new Uint8Array(0);
+
+export interface SessionOptions {
+  readonly collector: string;
+  readonly software: string;
+  readonly helloTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly idleTimeoutMs: number;
+}
+
+export interface SessionDependencies {
+  readonly clock: TunnelClock;
+  /** Finds or opens the sensor's intake. Rejects with an `OperatingError` whose context may carry a REFUSE `code`. */
+  readonly openIntake: (hello: Hello, peer: string) => Promise<SensorIntake>;
+  readonly events: SessionEvents;
+}
+
+export interface SessionEvents {
+  sessionOpened?(session: { readonly sensor: string; readonly peer: string; readonly hello: Hello; readonly nextSequence: number }): void;
+  sessionClosed?(session: { readonly sensor: string; readonly peer: string; readonly reason: string; readonly clean: boolean }): void;
+  /** Before or instead of a session: a stranger, an old version, a full house. */
+  sessionRefused?(refusal: { readonly peer: string; readonly code: RefuseCode; readonly sentence: string }): void;
+}
+
+export class Session implements AttachedSession {
+  readonly peer: string;
+  readonly #socket: Duplex;
+  readonly #options: SessionOptions;
+  readonly #clock: TunnelClock;
+  readonly #dependencies: SessionDependencies;
+  readonly #decoder = new FrameDecoder(false);
+  #state: 'greeting' | 'opening' | 'open' | 'leaving' | 'closed' = 'greeting';
+  #intake: SensorIntake | null = null;
+  #isPaused = false;
+  #heardAtMs: number;
+  #cancelTimer: () => void = () => undefined;
+  #whenClosed: () => void = () => undefined;
+  /** Resolves when the session is over. */
+  readonly closed: Promise<void>;
+  unknownFrames = 0;
+
+  constructor(socket: Duplex, peer: string, options: SessionOptions, dependencies: SessionDependencies) {
+    this.#socket = socket;
+    this.peer = peer;
+    this.#options = options;
+    this.#clock = dependencies.clock;
+    this.#dependencies = dependencies;
+    this.#heardAtMs = this.#clock.monotonicMs();
+    this.closed = new Promise((resolve) => {
+      this.#whenClosed = resolve;
+    });
+    socket.on('data', (chunk: Buffer) => {
+      this.receive(chunk);
+    });
+    socket.on('error', (error) => {
+      this.#close(messageOf(error), false);
+    });
+    for (const event of ['end', 'close'])
+      socket.on(event, () => {
+        this.#close('the forwarder closed the connection', false);
+      });
+    this.#cancelTimer = this.#clock.after(options.helloTimeoutMs, () => {
+      this.#refuse('hello', `no HELLO within ${String(options.helloTimeoutMs)} ms`);
+    });
+  }
+
+  /** The next bytes of the peer. Called by the socket, and by the listener with those it read to tell the protocol. */
+  receive(chunk: Uint8Array): void {
+    if (this.#state === 'closed') return;
+    this.#heardAtMs = this.#clock.monotonicMs();
+    if (this.#intake !== null) this.#intake.lastHeardAtMs = this.#clock.wallMs();
+    this.#handleFrames(chunk);
+  }
+
+  acknowledge(durableSequence: number): void {
+    if (this.#state === 'open' || this.#state === 'leaving')
+      this.#write(encodeFrame(FRAME_ACK, durableSequence, NOTHING));
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.#intake?.isOverloaded === true) return;
+    this.#isPaused = false;
+    this.#heardAtMs = this.#clock.monotonicMs();
+    this.#handleFrames(null);
+    this.#readOrPause();
+  }
+
+  replaced(): void {
+    this.#refuse('replaced', 'a newer connection of this sensor took over');
+  }
+
+  /** The collector stops: what was accepted is made durable and acknowledged by the caller before. */
+  stop(): void {
+    this.#refuse('stopping', 'the collector is stopping; try again');
+  }
+
+  /** `chunk`: new bytes, or null to go on with those the decoder has. */
+  #handleFrames(chunk: Uint8Array | null): void {
+    try {
+      if (chunk !== null) this.#decoder.push(chunk);
+      while (this.#isReading()) {
+        const frame = this.#decoder.next();
+        if (frame === null) break;
+        this.#handle(frame);
+        if (this.#intake?.isOverloaded === true) this.#isPaused = true;
+      }
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      const isVersion = error.context['reason'] === 'version';
+      const isGreeting = this.#state === 'greeting';
+      this.#refuse(isVersion ? 'version' : isGreeting ? 'hello' : 'protocol', error.message);
+    }
+    this.#readOrPause();
+  }
+
+  #isReading(): boolean {
+    return (this.#state === 'greeting' || this.#state === 'open') && !this.#isPaused;
+  }
+
+  #readOrPause(): void {
+    // A closed session reads on, to the bin: closing with unread bytes would reset the connection and the REFUSE with it.
+    if (this.#state === 'closed' || this.#isReading()) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  #handle(frame: Frame): void {
+    if (this.#state === 'greeting') {
+      // A later version may greet with something new before its HELLO, but not at length.
+      if (frame.type !== FRAME_HELLO) throw broken('order', `${frameTypeName(frame.type)} came before HELLO`, {});
+      void this.#open(decodeHello(frame));
+      return;
+    }
+    const intake = this.#intake;
+    if (intake === null) return;
+    switch (frame.type) {
+      case FRAME_BATCH:
+        intake.takeBatch(frame);
+        break;
+      case FRAME_GAP:
+        intake.takeGap(frame);
+        break;
+      case FRAME_REPORT:
+        intake.report = { ...decodeReport(frame), receivedAtMs: this.#clock.wallMs() };
+        break;
+      case FRAME_HEARTBEAT:
+        this.#heartbeat(frame, intake);
+        break;
+      case FRAME_BYE:
+        void this.#leave(intake);
+        break;
+      case FRAME_REFUSE:
+        this.#close(`the forwarder refused: ${decodeRefuse(frame).sentence}`, false);
+        break;
+      default:
+        if (frame.type >= 1 && frame.type <= FRAME_BYE)
+          throw broken('order', `a ${frameTypeName(frame.type)} is out of place`, { type: frame.type });
+        this.unknownFrames++;
+    }
+  }
+
+  async #open(hello: Hello): Promise<void> {
+    this.#state = 'opening';
+    this.#cancelTimer();
+    const codec = chooseCodec(hello.codecs);
+    if (codec === null) {
+      this.#refuse('codec', `one of these codecs cannot be decoded here: ${hello.codecs.join(', ')}`);
+      return;
+    }
+    let intake;
+    try {
+      intake = await this.#dependencies.openIntake(hello, this.peer);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.#refuse((error.context['code'] as RefuseCode | undefined) ?? 'storage', error.message);
+      return;
+    }
+    if (this.#isClosed()) return;
+    this.#state = 'open';
+    this.#intake = intake;
+    const { nextSequence, durableSequence } = intake.attach(this, hello);
+    const { collector, software, idleTimeoutMs } = this.#options;
+    this.#decoder.batchesExpected = true;
+    this.#write(
+      encodeWelcome({
+        collector,
+        software,
+        nextSequence,
+        durableSequence,
+        codec,
+        limits: { payloadBytesMax: BATCH_PAYLOAD_BYTES_MAX, idleMs: idleTimeoutMs },
+        sentAtMs: this.#clock.wallMs(),
+      }),
+    );
+    this.#dependencies.events.sessionOpened?.({ sensor: hello.sensor, peer: this.peer, hello, nextSequence });
+    this.#armHeartbeat();
+    this.#handleFrames(null);
+  }
+
+  async #leave(intake: SensorIntake): Promise<void> {
+    this.#state = 'leaving';
+    await intake.commit();
+    if (this.#isClosed()) return;
+    this.#socket.end(encodeBye({ reason: 'done' }));
+    this.#close('the forwarder said goodbye', true);
+  }
+
+  #heartbeat(frame: Frame, intake: SensorIntake): void {
+    const nowMs = this.#clock.wallMs();
+    const { sentAtMs, answers } = decodeHeartbeat(frame);
+    if (answers === undefined)
+      this.#write(encodeHeartbeat({ sentAtMs: nowMs, answers: { sentAtMs, receivedAtMs: nowMs } }));
+    // RFC 5905, section 8: ((t2 - t1) + (t3 - t4)) / 2, with t1 and t4 ours.
+    else intake.clockOffsetMs = (answers.receivedAtMs - answers.sentAtMs + (sentAtMs - nowMs)) / 2;
+  }
+
+  #armHeartbeat(): void {
+    this.#cancelTimer = this.#clock.after(this.#options.heartbeatIntervalMs, () => {
+      // Who is not read cannot be heard: silence counts only while the socket is.
+      const silentMs = this.#clock.monotonicMs() - this.#heardAtMs;
+      if (this.#isReading() && silentMs > this.#options.idleTimeoutMs) {
+        this.#close(`nothing heard for ${String(Math.round(silentMs))} ms`, false);
+        return;
+      }
+      this.#write(encodeHeartbeat({ sentAtMs: this.#clock.wallMs() }));
+      this.#armHeartbeat();
+    });
+  }
+
+  #write(frame: Uint8Array): void {
+    if (this.#state === 'closed') return;
+    if (this.#socket.writableLength > UNREAD_BYTES_MAX) this.#close('the forwarder does not read', false);
+    else this.#socket.write(frame);
+  }
+
+  #refuse(code: RefuseCode, sentence: string): void {
+    if (this.#state === 'closed') return;
+    this.#socket.end(encodeRefuse(code, sentence));
+    if (this.#intake === null) this.#dependencies.events.sessionRefused?.({ peer: this.peer, code, sentence });
+    this.#close(sentence, false);
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** The session is over now; the socket gets a moment to deliver what was written. */
+  #close(reason: string, clean: boolean): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#cancelTimer();
+    const intake = this.#intake;
+    intake?.detach(this);
+    const socket = this.#socket;
+    if (!socket.writableEnded) socket.destroy();
+    else if (!socket.destroyed) {
+      const cancel = this.#clock.after(FAREWELL_MS, () => socket.destroy());
+      socket.once('close', cancel);
+      socket.resume();
+    }
+    if (intake !== null)
+      this.#dependencies.events.sessionClosed?.({ sensor: intake.sensor, peer: this.peer, reason, clean });
+    this.#whenClosed();
+  }
+}
+
+/** The offered codec this collector likes best; null when one of them could not be decoded, should it come. */
+function chooseCodec(offered: readonly string[]): CodecName | null {
+  const known = offered.filter((name) => (CODEC_NAMES as readonly string[]).includes(name));
+  if (known.length !== offered.length) return null;
+  // The sensor knows its link and its processor: its first wish is granted.
+  return (known[0] as CodecName | undefined) ?? null;
+}

@@ -1,0 +1,133 @@
+/**
+ * What the pipeline sees of the way to the collector, whichever protocol it speaks:
+ *
+ *   tunnel     frames, sequences, acknowledgements, resending   tunnel-uplink.ts     nothing is lost silently
+ *   udp-plain  one datagram per frame                           plain-udp-uplink.ts  for collectors that know no better
+ *   tcp-plain  one connection per frame                         plain-tcp-uplink.ts  the same
+ *
+ * For all of them, at any moment and to the packet: offered = acknowledged + queued + dropped by reason.
+ */
+import type { Batch } from '@tapline/shared/packet/batch.ts';
+import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
+import type { InterfaceName, Refuse, Welcome } from '@tapline/shared/tunnel/messages.ts';
+import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import type { Dial } from './dial-tcp.ts';
+import { PlainTcpUplink } from './plain-tcp-uplink.ts';
+import { PlainUdpUplink } from './plain-udp-uplink.ts';
+import { TunnelUplink } from './tunnel-uplink.ts';
+
+export type UplinkProtocol = 'tunnel' | 'udp-plain' | 'tcp-plain';
+
+/** 64 MiB: at 100 Mbit/s of OT traffic that shrinks 10 times, about a minute without a collector. */
+export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+
+export type UplinkDropReason =
+  | 'queue-full' // the link was slower than the traffic for longer than the queue lasts
+  | 'stopped' // not acknowledged when the stop's deadline came, or offered after it
+  | 'too-large' // plain modes: no datagram holds the frame
+  | 'send-failed'; // plain modes: the system or the peer did not take it
+
+export interface UplinkOptions {
+  readonly protocol: UplinkProtocol;
+  readonly host: string;
+  readonly port: number;
+  /** 1–64 of A–Z a–z 0–9 . _ -, not beginning with a dot: it names a directory at the collector. */
+  readonly sensor: string;
+  readonly compression: CodecName;
+  /** Bytes that may wait, as they go over the wire. The queue may exceed it by one batch. */
+  readonly queueBytesMax?: number;
+  /** Live captures drop what comes when the queue is full; replays wait for room. */
+  readonly onFull: 'drop-newest' | 'wait';
+  /** First and longest wait before another attempt to connect. */
+  readonly retryFirstMs?: number;
+  readonly retryCapMs?: number;
+  readonly connectTimeoutMs?: number;
+  readonly heartbeatIntervalMs?: number;
+  /** A connection from which nothing came for so long is given up. */
+  readonly idleTimeoutMs?: number;
+  readonly reportIntervalMs?: number;
+  /** `tapline-forwarder 0.1.0`, for the collector's list of sensors. */
+  readonly software?: string;
+}
+
+export interface UplinkCounters {
+  offeredPackets: number;
+  /** Captured bytes of the packets offered. */
+  offeredBytes: number;
+  /** Durable at the collector. Plain modes, which know no answer: taken by the system or the connection. */
+  acknowledgedPackets: number;
+  queuedPackets: number;
+  /** Bytes of the queue, as they go over the wire. */
+  queuedBytes: number;
+  readonly dropped: Record<UplinkDropReason, number>;
+  /** Written to a connection at least once. */
+  sentPackets: number;
+  /** Written again after a connection was lost. */
+  resentPackets: number;
+  /** All bytes written, whatever they were. */
+  sentBytes: number;
+  /** Handshakes completed. */
+  connections: number;
+  gapsReported: number;
+}
+
+/** One function per event. `reason` texts are sentences for a log. */
+export interface UplinkEvents {
+  connected?(connection: { readonly host: string; readonly port: number; readonly welcome: Welcome }): void;
+  disconnected?(loss: { readonly reason: string; readonly retryMs: number; readonly queuedPackets: number }): void;
+  connectFailed?(failure: { readonly message: string; readonly attempt: number; readonly retryMs: number }): void;
+  /** The collector said no. Codes version, hello, sensor and codec need a person. */
+  refused?(refusal: Refuse & { readonly retryMs: number }): void;
+  /** The queue is full: packets are being dropped from now on. */
+  gapBegan?(gap: { readonly reason: UplinkDropReason; readonly queuedBytes: number }): void;
+  /** There is room again; the gap is on its way to the collector. */
+  gapEnded?(gap: { readonly packets: number; readonly bytes: number; readonly fromNs: string; readonly toNs: string }): void;
+  /** The stop's deadline came before the last acknowledgement. */
+  abandoned?(loss: { readonly packets: number }): void;
+  /** Plain modes: frames are not taken. Once per kind of failure until one is taken again. */
+  sendFailed?(failure: { readonly message: string }): void;
+}
+
+export interface UplinkDependencies {
+  readonly events: UplinkEvents;
+  readonly clock?: TunnelClock;
+  /** 0 ≤ x < 1, for the jitter. */
+  readonly random?: () => number;
+  readonly dial?: Dial;
+  /** 16 hex digits; drawn at random where absent. */
+  readonly epoch?: string;
+  /** What to call the interfaces of the batches, asked at every handshake and report. */
+  readonly interfaces?: () => readonly InterfaceName[];
+  /** Counters of the whole forwarder for the collector's eyes; this station's own are added. */
+  readonly report?: () => Readonly<Record<string, number>>;
+}
+
+export interface Uplink {
+  readonly counters: Readonly<UplinkCounters>;
+  /** Begins to connect, and never stops trying. */
+  start(): void;
+  /**
+   * Takes a copy of the batch, which the lender may reuse at once. True: queued. False: dropped and counted. With
+   * `onFull: 'wait'` it always takes the batch; the caller awaits `waitForRoom` before the next.
+   */
+  offer(batch: Batch): boolean;
+  hasRoom(): boolean;
+  /** Resolves when `hasRoom()`, or when the uplink is stopping. */
+  waitForRoom(): Promise<void>;
+  /**
+   * The clean end: sends what is queued, waits for the acknowledgements and says goodbye, all within `deadlineMs`.
+   * Then closes. Returns the number of packets that had to be given up (counted as `stopped`).
+   */
+  drain(deadlineMs: number): Promise<number>;
+}
+
+export function createUplink(options: UplinkOptions, dependencies: UplinkDependencies): Uplink {
+  switch (options.protocol) {
+    case 'tunnel':
+      return new TunnelUplink(options, dependencies);
+    case 'udp-plain':
+      return new PlainUdpUplink(options, dependencies);
+    case 'tcp-plain':
+      return new PlainTcpUplink(options, dependencies);
+  }
+}
