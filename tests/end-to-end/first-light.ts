@@ -191,8 +191,11 @@ async function main(): Promise<number> {
   process.on('SIGINT', stop).on('SIGTERM', stop);
   if (options.seconds !== undefined) setTimeout(stop, Number(options.seconds) * 1000).unref();
   const endProgress = showProgress(forwarder, packetsTotal);
+  // A collector that dies would leave the forwarder waiting for it, as it should in the field but not here.
+  void collector.exited.then(() => forwarder.child.kill('SIGTERM'));
   const { code } = await forwarder.exited;
   endProgress();
+  if (collector.child.exitCode !== null) fail('the collector', collector);
   if (code !== 0) fail('the forwarder', forwarder);
   if ((await collector.stop()) !== 0) fail('the collector', collector);
 

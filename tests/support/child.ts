@@ -26,8 +26,8 @@ export class Program {
     wrapper: readonly string[] = [],
   ) {
     const main = join(projectRoot, 'packages', program, 'src/main.ts');
-    const [command, ...before] = [...wrapper, process.execPath] as [string, ...string[]];
-    this.child = spawn(command, [...before, main, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const all = [...wrapper, process.execPath, main, ...words];
+    this.child = spawn(all[0] ?? '', all.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
     const lines = createInterface({ input: this.child.stderr as NodeJS.ReadableStream });
     lines.on('line', (line) => {
       this.#take(line);

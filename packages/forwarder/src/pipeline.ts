@@ -8,21 +8,234 @@
  * - a batch goes to the archive before it is offered to the uplink: the link may drop, the disk should not;
  * - a live capture never waits for the link: what the full queue cannot take is dropped, counted and reported as a gap;
  * - a replay waits instead: a file does not run away;
- * - stopping empties the row in its own order: capture, archive, uplink. What is left at the deadline is counted.
+ * - stopping empties the row in its own order: capture, uplink, archive. What is left at the deadline is counted.
  */
-import type { Archive } from '@tapline/shared/archive/archive.ts';
-import type { CaptureSource } from './capture/capture-source.ts';
-import type { Uplink } from './tunnel/uplink.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Archive } from '@tapline/shared/archive/archive.ts';
+import { droppedPackets, type ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
+import { OperatingError } from '@tapline/shared/base/errors.ts';
+import type { LoadedConfig } from '@tapline/shared/config/load.ts';
+import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
+import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
+import type { Books } from '@tapline/shared/observe/books.ts';
+import { systemFiles } from '@tapline/shared/system/files.ts';
+import { openCaptureSource, type CaptureSource } from './capture/capture-source.ts';
+import { captureOptions, isReplay } from './capture-options.ts';
+import type { ForwarderConfig } from './config.ts';
+import { archiveEvents, captureEvents, uplinkEvents } from './events.ts';
+import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
-export interface ForwarderStations {
-  readonly capture: CaptureSource;
-  readonly archive: Archive | null;
-  readonly uplink: Uplink | null;
+/** How often a finished replay looks whether the collector has everything. */
+const DRAIN_POLL_MS = 20;
+
+/** Opens every station and sets the row going. Throws CONFIG_INVALID, CAPTURE_FAILED, FILTER_INVALID, ARCHIVE_FAILED. */
+export async function startForwarder(
+  loaded: LoadedConfig<ForwarderConfig>,
+  context: DaemonContext,
+): Promise<RunningDaemon> {
+  const { value: config } = loaded;
+  const { log } = context;
+  const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
+  const archive = config.archive.enable ? createArchive(config, context) : null;
+  archive?.open();
+  try {
+    await capture.open();
+  } catch (error) {
+    await archive?.close();
+    if (error instanceof OperatingError && error.code === 'FILTER_INVALID')
+      throw loaded.problem(
+        ['capture', 'bpf_filter'],
+        error.message,
+        'the language is that of pcap-filter(7)',
+      );
+    throw error;
+  }
+  log.info(
+    { driver: config.capture.driver, interfaces: capture.interfaces, archive: archive?.directory ?? null },
+    'Capturing.',
+  );
+  return new Forwarder(config, context, capture, archive);
 }
 
-export interface ForwarderOptions {
-  /** True for files and pipes: the source waits while the uplink's queue is full. */
-  readonly patient: boolean;
-  /** How long a stop may take to empty the uplink's queue. */
-  readonly drainMs: number;
+class Forwarder implements RunningDaemon {
+  readonly finished: Promise<number>;
+  readonly #context: DaemonContext;
+  readonly #capture: CaptureSource;
+  readonly #archive: Archive | null;
+  readonly #uplink: Uplink | null;
+  #config: ForwarderConfig;
+
+  constructor(
+    config: ForwarderConfig,
+    context: DaemonContext,
+    capture: CaptureSource,
+    archive: Archive | null,
+  ) {
+    this.#config = config;
+    this.#context = context;
+    this.#capture = capture;
+    this.#archive = archive;
+    this.#uplink = this.#createUplink();
+    this.#uplink?.start();
+    this.finished = this.#run();
+  }
+
+  books(): Books {
+    const { counters } = this.#archive ?? {};
+    const uplink = this.#uplink?.counters;
+    return {
+      capture: { ...this.#capture.counters() },
+      archive:
+        counters === undefined
+          ? null
+          : {
+              packetsIn: counters.packetsIn,
+              packetsStored: counters.packetsStored,
+              packetsBufferedNow: counters.packetsBuffered,
+              packetsDropped: droppedPackets(counters),
+              bytesStored: counters.bytesStored,
+              packetsOverflowed: counters.packetsOverflowed,
+              segmentsOpened: counters.segmentsOpened,
+              segmentsRepaired: counters.repaired.files,
+              droppedByReason: { ...counters.dropped },
+            },
+      uplink:
+        uplink === undefined
+          ? null
+          : {
+              offeredPackets: uplink.offeredPackets,
+              acknowledgedPackets: uplink.acknowledgedPackets,
+              queuedPacketsNow: uplink.queuedPackets,
+              queuedBytesNow: uplink.queuedBytes,
+              droppedPackets: Object.values(uplink.dropped).reduce((sum, packets) => sum + packets, 0),
+              resentPackets: uplink.resentPackets,
+              offeredBytes: uplink.offeredBytes,
+              sentBytes: uplink.sentBytes,
+              connections: uplink.connections,
+              droppedByReason: { ...uplink.dropped },
+            },
+    };
+  }
+
+  async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
+    const config = loaded.value as ForwarderConfig;
+    this.#archive?.setRules(rulesOf(config), config.default_output_prefix);
+    this.#archive?.rotate();
+    const fixed = ['sensor', 'capture', 'output_directories', 'archive', 'forward', 'metrics'] as const;
+    const changed = fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
+    this.#config = config;
+    return changed;
+  }
+
+  async #run(): Promise<number> {
+    const { stop } = this.#context;
+    const isPatient = isReplay(this.#config);
+    const archive = this.#archive;
+    const uplink = this.#uplink;
+    for await (const batch of this.#capture.batches(stop)) {
+      archive?.write(batch);
+      if (uplink === null) continue;
+      uplink.offer(batch);
+      if (isPatient && !uplink.hasRoom()) await this.#waitForRoom(uplink);
+    }
+    return this.#close();
+  }
+
+  /** Room in the queue, or the order to stop: a collector that is away must not hold up a stop. */
+  async #waitForRoom(uplink: Uplink): Promise<void> {
+    const { stop } = this.#context;
+    if (stop.aborted) return;
+    let wake: () => void = () => undefined;
+    const stopped = new Promise<void>((resolve) => {
+      wake = resolve;
+      stop.addEventListener('abort', wake, { once: true });
+    });
+    await Promise.race([uplink.waitForRoom(), stopped]);
+    stop.removeEventListener('abort', wake);
+  }
+
+  async #close(): Promise<number> {
+    await this.#capture.close();
+    this.#archive?.flush();
+    const abandoned = this.#uplink === null ? 0 : await this.#drain(this.#uplink);
+    await this.#archive?.close();
+    if (this.#archive !== null && droppedPackets(this.#archive.counters) > 0) return EXIT_ARCHIVE;
+    return abandoned > 0 ? EXIT_NOT_DRAINED : EXIT_CLEAN;
+  }
+
+  /** A replay waits for its collector as long as it takes; a stop, only until its deadline, and a hurried one not at all. */
+  async #drain(uplink: Uplink): Promise<number> {
+    const { stop, hurry } = this.#context;
+    while (!stop.aborted && uplink.counters.queuedPackets > 0)
+      await sleep(DRAIN_POLL_MS, undefined, { signal: stop }).catch(() => undefined);
+    const hurried = new Promise<number>((resolve) => {
+      if (hurry.aborted) resolve(0);
+      else
+        hurry.addEventListener('abort', () => {
+          resolve(0);
+        });
+    });
+    const drained = uplink.drain(this.#config.forward?.drain_timeout ?? 0);
+    await Promise.race([drained, hurried]);
+    return hurry.aborted ? uplink.drain(0) : drained;
+  }
+
+  #createUplink(): Uplink | null {
+    const { forward, sensor } = this.#config;
+    if (forward?.enable !== true) return null;
+    return createUplink(
+      {
+        protocol: forward.protocol === 'tcp' ? 'tunnel' : forward.protocol,
+        host: forward.host,
+        port: forward.port,
+        sensor,
+        compression: forward.compression,
+        queueBytesMax: forward.queue_size,
+        onFull: isReplay(this.#config) ? 'wait' : 'drop-newest',
+        software: `tapline-forwarder ${packageVersion()}`,
+      },
+      {
+        events: uplinkEvents(this.#context.log),
+        interfaces: () => this.#capture.interfaces.map(({ name, linkType }, id) => ({ id, name, linkType })),
+        report: () => this.#reported(),
+      },
+    );
+  }
+
+  /** What the collector is told of this side: so that loss on the probe is known in the SOC. */
+  #reported(): Record<string, number> {
+    const capture = this.#capture.counters();
+    const counters = this.#archive?.counters;
+    return {
+      captured_packets: capture.packets,
+      capture_kernel_dropped_packets: capture.kernelDroppedPackets,
+      capture_kernel_freezes: capture.kernelFreezes,
+      capture_interface_dropped_packets: capture.interfaceDroppedPackets,
+      capture_filtered_packets: capture.filteredPackets,
+      archive_stored_packets: counters?.packetsStored ?? 0,
+      archive_dropped_packets: counters === undefined ? 0 : droppedPackets(counters),
+    };
+  }
+}
+
+function createArchive(config: ForwarderConfig, context: DaemonContext): Archive {
+  const { archive } = config;
+  return new Archive(
+    {
+      directory: config.output_directories.pcap_raw_output_path,
+      linkType: archive.link_type,
+      precision: archive.precision,
+      rules: rulesOf(config),
+      ...(config.default_output_prefix === undefined ? {} : { defaultPrefix: config.default_output_prefix }),
+      flushIntervalMs: archive.flush_interval,
+      openFilesMax: archive.open_files_max,
+      bufferBytesMax: archive.buffer_size,
+      sourcesMax: archive.sources_max,
+    },
+    { files: systemFiles, events: archiveEvents(context.log) },
+  );
+}
+
+function rulesOf(config: ForwarderConfig): readonly ArchiveRule[] {
+  return config.routing_rules.map((rule) => ({ address: rule.ip, prefix: rule.output_prefix }));
 }

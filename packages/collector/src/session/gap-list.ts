@@ -34,8 +34,8 @@ export class GapList {
 
   /** Cuts the list back to `bytes`. Without a list there is none until the first gap. */
   open(bytes: number): void {
+    if (this.#files.status(this.#path) === null) return;
     this.#descriptor = this.#files.open(this.#path);
-    if (this.#descriptor < 0) return;
     this.#bytes = Math.min(bytes, this.#files.byteLength(this.#descriptor));
     this.#files.truncate(this.#descriptor, this.#bytes);
   }

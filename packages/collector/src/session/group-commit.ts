@@ -38,6 +38,7 @@ export class GroupCommit {
   #dueAtMs = Infinity;
   #cancel: () => void = () => undefined;
   #waiting: (() => void)[] = [];
+  #running: Promise<void> = Promise.resolve();
 
   constructor(options: GroupCommitOptions, clock: TunnelClock, handlers: GroupCommitHandlers) {
     this.#options = options;
@@ -65,10 +66,11 @@ export class GroupCommit {
     });
   }
 
-  /** No commit begins after this. */
-  stop(): void {
+  /** No commit begins after this; resolves when the running one, if any, has settled. */
+  stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancel();
+    return this.#running;
   }
 
   #schedule(delayMs: number): void {
@@ -78,7 +80,9 @@ export class GroupCommit {
     this.#cancel();
     this.#dueAtMs = dueAtMs;
     // Never straight from `add`: the store wants a turn of its own, in which nothing else is written.
-    this.#cancel = this.#clock.after(delayMs, () => void this.#run());
+    this.#cancel = this.#clock.after(delayMs, () => {
+      this.#running = this.#run();
+    });
   }
 
   async #run(): Promise<void> {
@@ -104,7 +108,11 @@ export class GroupCommit {
       this.#handlers.committed();
       for (const resolve of waiting) resolve();
     }
-    if (!this.#isDirty) return;
+    if (!this.#isDirty) {
+      // Who asked while the commit ran, and added nothing since: it was theirs as well.
+      for (const resolve of this.#waiting.splice(0)) resolve();
+      return;
+    }
     const urgent = this.#waiting.length > 0 || this.#bytes >= this.#options.bytesMax;
     this.#schedule(retryMs ?? (urgent ? 0 : this.#options.intervalMs));
   }

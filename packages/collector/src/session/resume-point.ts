@@ -129,8 +129,8 @@ export class ResumePointFile {
 
   #createJournal(): { path: string; descriptor: number; bytes: number } {
     const path = this.#journalPath(this.#generation);
+    if (this.#files.status(path) === null) return { path, descriptor: this.#files.create(path), bytes: 0 };
     const descriptor = this.#files.open(path);
-    if (descriptor < 0) return { path, descriptor: this.#files.create(path), bytes: 0 };
     return { path, descriptor, bytes: this.#files.byteLength(descriptor) };
   }
 
@@ -160,8 +160,8 @@ export class ResumePointFile {
   }
 
   #read(path: string): string | null {
+    if (this.#files.status(path) === null) return null;
     const descriptor = this.#files.open(path);
-    if (descriptor < 0) return null;
     try {
       const byteCount = this.#files.byteLength(descriptor);
       if (byteCount > BYTES_MAX) throw new Error(`it is ${String(byteCount)} bytes long`);

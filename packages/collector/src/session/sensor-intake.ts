@@ -55,7 +55,11 @@ export interface AttachedSession {
 export interface IntakeEvents {
   gapReceived?(gap: Gap & { readonly sensor: string }): void;
   framesMissing?(loss: { readonly sensor: string; readonly epoch: string; readonly frames: number }): void;
-  commitFailed?(failure: { readonly sensor: string; readonly message: string; readonly retryMs: number }): void;
+  commitFailed?(failure: {
+    readonly sensor: string;
+    readonly message: string;
+    readonly retryMs: number;
+  }): void;
 }
 
 export class SensorIntake {
@@ -115,6 +119,7 @@ export class SensorIntake {
     this.#session = session;
     previous?.replaced();
     this.counters.sessions++;
+    this.lastHeardAtMs = this.#clock.wallMs();
     const tracker = this.#enterEpoch(hello.epoch);
     const first = tracker.next;
     const missing = tracker.skipTo(hello.firstSequence);
@@ -174,7 +179,7 @@ export class SensorIntake {
   }
 
   async close(): Promise<void> {
-    this.#commit.stop();
+    await this.#commit.stop();
     await this.store.close();
   }
 

@@ -80,7 +80,10 @@ export class ArchiveStore implements SensorStore {
   }
 
   /** Opens the archive and undoes what a crash left behind. Rejects with ARCHIVE_FAILED. */
-  static async open(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies): Promise<ArchiveStore> {
+  static async open(
+    options: ArchiveStoreOptions,
+    dependencies: ArchiveStoreDependencies,
+  ): Promise<ArchiveStore> {
     const store = new ArchiveStore(options, dependencies);
     store.archive.open();
     try {
@@ -137,7 +140,8 @@ export class ArchiveStore implements SensorStore {
 
   async #recover(): Promise<void> {
     const point = this.#resume.load();
-    this.#gaps.open(point?.gapBytes ?? 0);
+    // Without a resume point nothing says where the list ended: all of it is kept.
+    this.#gaps.open(point?.gapBytes ?? Infinity);
     if (point === null) return;
     this.#marks = point.epochs;
     const report = this.archive.truncateTo(point.positions);

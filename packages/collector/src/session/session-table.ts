@@ -90,12 +90,10 @@ export class SessionTable {
    */
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true;
+    for (const session of this.#sessions) session.hold();
     const intakes = await Promise.all([...this.#intakes.values()].map((intake) => intake.catch(() => null)));
     const opened = intakes.filter((intake) => intake !== null);
-    await this.#within(
-      deadlineMs,
-      Promise.all(opened.map((intake) => intake.commit())),
-    );
+    await this.#within(deadlineMs, Promise.all(opened.map((intake) => intake.commit())));
     for (const session of this.#sessions) session.stop();
     for (const intake of opened) await intake.close();
   }
@@ -117,7 +115,12 @@ export class SessionTable {
       // Asked again at the next attempt: the disk may be back by then.
       this.#intakes.delete(sensor);
       if (error instanceof OperatingError) throw error;
-      throw refusal('storage', `the store of ${sensor} cannot be opened: ${messageOf(error)}`, { sensor }, error);
+      throw refusal(
+        'storage',
+        `the store of ${sensor} cannot be opened: ${messageOf(error)}`,
+        { sensor },
+        error,
+      );
     }
   }
 
@@ -140,6 +143,11 @@ export class SessionTable {
   }
 }
 
-function refusal(code: string, sentence: string, facts: Record<string, unknown>, cause?: unknown): OperatingError {
+function refusal(
+  code: string,
+  sentence: string,
+  facts: Record<string, unknown>,
+  cause?: unknown,
+): OperatingError {
   return new OperatingError('TUNNEL_REFUSED', sentence, { code, ...facts }, cause);
 }

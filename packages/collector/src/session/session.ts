@@ -63,10 +63,24 @@ export interface SessionDependencies {
 }
 
 export interface SessionEvents {
-  sessionOpened?(session: { readonly sensor: string; readonly peer: string; readonly hello: Hello; readonly nextSequence: number }): void;
-  sessionClosed?(session: { readonly sensor: string; readonly peer: string; readonly reason: string; readonly clean: boolean }): void;
+  sessionOpened?(session: {
+    readonly sensor: string;
+    readonly peer: string;
+    readonly hello: Hello;
+    readonly nextSequence: number;
+  }): void;
+  sessionClosed?(session: {
+    readonly sensor: string;
+    readonly peer: string;
+    readonly reason: string;
+    readonly clean: boolean;
+  }): void;
   /** Before or instead of a session: a stranger, an old version, a full house. */
-  sessionRefused?(refusal: { readonly peer: string; readonly code: RefuseCode; readonly sentence: string }): void;
+  sessionRefused?(refusal: {
+    readonly peer: string;
+    readonly code: RefuseCode;
+    readonly sentence: string;
+  }): void;
 }
 
 export class Session implements AttachedSession {
@@ -79,6 +93,7 @@ export class Session implements AttachedSession {
   #state: 'greeting' | 'opening' | 'open' | 'leaving' | 'closed' = 'greeting';
   #intake: SensorIntake | null = null;
   #isPaused = false;
+  #isHeld = false;
   #heardAtMs: number;
   #cancelTimer: () => void = () => undefined;
   #whenClosed: () => void = () => undefined;
@@ -136,6 +151,12 @@ export class Session implements AttachedSession {
     this.#refuse('replaced', 'a newer connection of this sensor took over');
   }
 
+  /** Reads nothing more, for good; acknowledgements still go out. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#readOrPause();
+  }
+
   /** The collector stops: what was accepted is made durable and acknowledged by the caller before. */
   stop(): void {
     this.#refuse('stopping', 'the collector is stopping; try again');
@@ -161,7 +182,7 @@ export class Session implements AttachedSession {
   }
 
   #isReading(): boolean {
-    return (this.#state === 'greeting' || this.#state === 'open') && !this.#isPaused;
+    return (this.#state === 'greeting' || this.#state === 'open') && !this.#isPaused && !this.#isHeld;
   }
 
   #readOrPause(): void {
@@ -173,7 +194,8 @@ export class Session implements AttachedSession {
   #handle(frame: Frame): void {
     if (this.#state === 'greeting') {
       // A later version may greet with something new before its HELLO, but not at length.
-      if (frame.type !== FRAME_HELLO) throw broken('order', `${frameTypeName(frame.type)} came before HELLO`, {});
+      if (frame.type !== FRAME_HELLO)
+        throw broken('order', `${frameTypeName(frame.type)} came before HELLO`, {});
       void this.#open(decodeHello(frame));
       return;
     }
@@ -282,7 +304,8 @@ export class Session implements AttachedSession {
   #refuse(code: RefuseCode, sentence: string): void {
     if (this.#state === 'closed') return;
     this.#socket.end(encodeRefuse(code, sentence));
-    if (this.#intake === null) this.#dependencies.events.sessionRefused?.({ peer: this.peer, code, sentence });
+    if (this.#intake === null)
+      this.#dependencies.events.sessionRefused?.({ peer: this.peer, code, sentence });
     this.#close(sentence, false);
   }
 

@@ -35,7 +35,7 @@ export interface CaptureCounters {
   readonly kernelDroppedPackets: number;
   /** How often the ring was full. */
   readonly kernelFreezes: number;
-  /** Dropped by the interfaces themselves since `open()` (`/proc/net/dev`, includes other namespaces' readers' view). */
+  /** Dropped by the interfaces themselves since `open()`, as the system counts; see `interface-drops.ts`. No part of any sum. */
   readonly interfaceDroppedPackets: number;
   /** Captured but not handed out, because the reader left or the source was closed. */
   readonly abandonedPackets: number;

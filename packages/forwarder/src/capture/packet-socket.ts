@@ -1,6 +1,6 @@
 /**
- * The one door to Linux packet sockets (packet(7)): the calls that make, fill and end a mapped ring, through the C
- * library. Works with glibc and musl, on x86-64 and arm64, whose option numbers and structures are the same.
+ * The one door to Linux packet sockets (packet(7)): what makes, fills and ends a mapped ring, through the C library's
+ * calls (`libc.ts`). Works with glibc and musl, on x86-64 and arm64, whose option numbers and structures are the same.
  *
  * What must stay true: nothing reaches the ring that did not pass the filter. The socket is created with protocol 0, for
  * which the kernel hooks it to nothing; version, ring, filter are set up in peace, and only `bind` with ETH_P_ALL connects
@@ -15,6 +15,7 @@ import { assert } from '@tapline/shared/base/assert.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '@tapline/shared/packet/link-type.ts';
 import { keepProgram } from '../filter/batch-filter.ts';
+import { bindLibc, type Libc } from './libc.ts';
 import { RING_BLOCK_BYTES, RING_RETIRE_MS } from './ring-format.ts';
 
 const AF_PACKET = 17;
@@ -77,8 +78,6 @@ export interface SocketStatistics {
 
 /** What `poll` saw. */
 export type Readiness = 'nothing' | 'block' | 'error';
-
-type Libc = ReturnType<typeof bindLibc>;
 
 export class PacketSocket {
   readonly linkType: number;
@@ -296,69 +295,4 @@ function ringRequest(ringBytes: number): Uint32Array {
 function errnoName(number = koffi.errno()): string {
   const known = Object.entries(koffi.os.errno).find(([, value]) => value === number);
   return known?.[0] ?? `errno ${number}`;
-}
-
-function bindLibc() {
-  // The process's own C library, whatever it is called.
-  const libc = koffi.load(null);
-  return {
-    socket: libc.func('int socket(int, int, int)') as (
-      family: number,
-      type: number,
-      protocol: number,
-    ) => number,
-    setsockopt: libc.func('int setsockopt(int, int, int, void *, uint32_t)') as (
-      descriptor: number,
-      level: number,
-      option: number,
-      value: Uint8Array | Uint32Array,
-      byteLength: number,
-    ) => number,
-    setFilter: libc.func('setsockopt', 'int', [
-      'int',
-      'int',
-      'int',
-      koffi.pointer(koffi.struct({ len: 'uint16', filter: 'void *' })),
-      'uint32',
-    ]) as (
-      descriptor: number,
-      level: number,
-      option: number,
-      filter: { readonly len: number; readonly filter: Uint8Array },
-      byteLength: number,
-    ) => number,
-    getsockopt: libc.func('int getsockopt(int, int, int, void *, void *)') as (
-      descriptor: number,
-      level: number,
-      option: number,
-      value: Uint8Array,
-      byteLength: Uint32Array,
-    ) => number,
-    ioctl: libc.func('int ioctl(int, unsigned long, void *)') as (
-      descriptor: number,
-      request: number,
-      value: Uint8Array,
-    ) => number,
-    if_nametoindex: libc.func('unsigned int if_nametoindex(str)') as (name: string) => number,
-    bind: libc.func('int bind(int, void *, uint32_t)') as (
-      descriptor: number,
-      address: Uint8Array,
-      byteLength: number,
-    ) => number,
-    poll: libc.func('int poll(void *, unsigned long, int)') as (
-      set: Uint8Array,
-      count: number,
-      timeoutMs: number,
-    ) => number,
-    mmap: libc.func('void *mmap(void *, size_t, int, int, int, int64_t)') as (
-      address: null,
-      byteLength: number,
-      protection: number,
-      flags: number,
-      descriptor: number,
-      offset: number,
-    ) => unknown,
-    munmap: libc.func('int munmap(void *, size_t)') as (address: unknown, byteLength: number) => number,
-    close: libc.func('int close(int)') as (descriptor: number) => number,
-  };
 }

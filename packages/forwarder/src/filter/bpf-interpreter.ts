@@ -8,8 +8,8 @@
  * What must stay true: the same result as `bpf_filter` for every program that libpcap makes, over any frame. The tests
  * hold both side by side over captured traffic.
  *
- * Measured on 64-byte to full frames of a plant: 10–25 ns for `tcp port 502`, where a call of `bpf_filter` costs 65 ns and
- * the view of the frame it wants another 27.
+ * Measured over an hour of plant and office traffic: 65 ns a packet for `tcp port 502`, 41 ns for `vlan 10 and tcp port 502`,
+ * where a call of `bpf_filter` with the view of the frame that it wants costs 95 to 106 ns.
  */
 
 /** Instruction classes and codes of <linux/filter.h> / <pcap/bpf.h>, complete for what libpcap emits. */

@@ -18,7 +18,13 @@ const KEEP_ALIVE_MS = 30_000;
 /** Plain TCP. */
 export const dialTcp: Dial = ({ host, port, timeoutMs }, signal) =>
   new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+    const socket = connect({
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
     const fail = (error: unknown): void => {
       cleanUp();
       // An error that comes after the promise is settled must find a listener.

@@ -55,8 +55,9 @@ export class PlainQueue {
       return false;
     }
     this.#dropping = false;
-    const bytes = batch.bytes.slice(0, batch.byteLength);
-    for (let offset = 0; offset < bytes.byteLength; ) {
+    // Not slice(): of a Buffer that would be a view of the lender's bytes.
+    const bytes = new Uint8Array(batch.bytes.subarray(0, batch.byteLength));
+    for (let offset = 0; offset < bytes.byteLength;) {
       const start = offset + RECORD_HEADER_BYTES;
       offset = start + readU32(bytes, offset + RECORD_CAPTURED_BYTES);
       if (offset - start > this.#frameBytesMax) this.counters.dropped['too-large']++;

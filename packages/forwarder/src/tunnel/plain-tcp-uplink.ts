@@ -103,7 +103,9 @@ export class PlainTcpUplink implements Uplink {
     const socket = await this.#dial({ host, port, timeoutMs }, this.#aborter.signal);
     await new Promise<void>((resolve, reject) => {
       const cancel = this.#clock.after(FRAME_TIMEOUT_MS, () => {
-        fail(new OperatingError('TUNNEL_UNREACHABLE', `${host} did not take a frame in time`, { host, port }));
+        fail(
+          new OperatingError('TUNNEL_UNREACHABLE', `${host} did not take a frame in time`, { host, port }),
+        );
       });
       const abort = (): void => {
         fail(new OperatingError('TUNNEL_UNREACHABLE', 'given up', { host, port }));

@@ -73,7 +73,9 @@ export class TunnelUplink implements Uplink {
 
   constructor(options: UplinkOptions, dependencies: UplinkDependencies) {
     if (!SENSOR_NAME.test(options.sensor))
-      throw new OperatingError('CONFIG_INVALID', `'${options.sensor}' cannot be a sensor's name`, { key: 'sensor' });
+      throw new OperatingError('CONFIG_INVALID', `'${options.sensor}' cannot be a sensor's name`, {
+        key: 'sensor',
+      });
     this.#options = options;
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemTunnelClock;
@@ -214,7 +216,8 @@ export class TunnelUplink implements Uplink {
       epoch: this.epoch,
       software,
       firstSequence: this.#queue.firstSequence,
-      codecs: compression === 'none' ? ['none'] : [compression, ...CODEC_NAMES.filter((n) => n !== compression)],
+      codecs:
+        compression === 'none' ? ['none'] : [compression, ...CODEC_NAMES.filter((n) => n !== compression)],
       interfaces: [...(this.#dependencies.interfaces?.() ?? [])],
       sentAtMs: this.#clock.wallMs(),
     };
@@ -223,12 +226,20 @@ export class TunnelUplink implements Uplink {
   #welcomed(welcome: Welcome): void {
     const { nextSequence, durableSequence, codec, limits } = welcome;
     const { firstSequence } = this.#queue;
-    if (nextSequence < firstSequence || !this.#queue.mayBeReceived(nextSequence - 1) || durableSequence >= nextSequence)
-      throw broken('sequence', 'the collector asks for a sequence that cannot be', { nextSequence, firstSequence });
+    if (
+      nextSequence < firstSequence ||
+      !this.#queue.mayBeReceived(nextSequence - 1) ||
+      durableSequence >= nextSequence
+    )
+      throw broken('sequence', 'the collector asks for a sequence that cannot be', {
+        nextSequence,
+        firstSequence,
+      });
     if (limits.payloadBytesMax < BATCH_PAYLOAD_BYTES_MAX)
       throw broken('limits', 'the collector takes no batch of full size', { ...limits });
     const known = CODEC_NAMES.find((name) => name === codec);
-    if (known === undefined) throw broken('codec', `the collector chose an unknown codec ${codec}`, { codec });
+    if (known === undefined)
+      throw broken('codec', `the collector chose an unknown codec ${codec}`, { codec });
     this.#codec = known;
     this.counters.connections++;
     this.#queue.rewindTo(nextSequence);

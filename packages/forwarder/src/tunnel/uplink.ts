@@ -74,14 +74,27 @@ export interface UplinkCounters {
 /** One function per event. `reason` texts are sentences for a log. */
 export interface UplinkEvents {
   connected?(connection: { readonly host: string; readonly port: number; readonly welcome: Welcome }): void;
-  disconnected?(loss: { readonly reason: string; readonly retryMs: number; readonly queuedPackets: number }): void;
-  connectFailed?(failure: { readonly message: string; readonly attempt: number; readonly retryMs: number }): void;
+  disconnected?(loss: {
+    readonly reason: string;
+    readonly retryMs: number;
+    readonly queuedPackets: number;
+  }): void;
+  connectFailed?(failure: {
+    readonly message: string;
+    readonly attempt: number;
+    readonly retryMs: number;
+  }): void;
   /** The collector said no. Codes version, hello, sensor and codec need a person. */
   refused?(refusal: Refuse & { readonly retryMs: number }): void;
   /** The queue is full: packets are being dropped from now on. */
   gapBegan?(gap: { readonly reason: UplinkDropReason; readonly queuedBytes: number }): void;
   /** There is room again; the gap is on its way to the collector. */
-  gapEnded?(gap: { readonly packets: number; readonly bytes: number; readonly fromNs: string; readonly toNs: string }): void;
+  gapEnded?(gap: {
+    readonly packets: number;
+    readonly bytes: number;
+    readonly fromNs: string;
+    readonly toNs: string;
+  }): void;
   /** The stop's deadline came before the last acknowledgement. */
   abandoned?(loss: { readonly packets: number }): void;
   /** Plain modes: frames are not taken. Once per kind of failure until one is taken again. */

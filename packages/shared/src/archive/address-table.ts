@@ -3,7 +3,8 @@
  * over typed arrays, at most half full. A key is one, two or four 32-bit words: an IPv4 address, a MAC, an IPv6 address.
  *
  * Addresses come from the network, so somebody may choose them to collide; the hash is seeded per table. The table
- * only grows; the limit on its entries is its owner's (`source-table.ts`). Measured: 3 ns a hit in cache, 25 ns at 10,000 keys.
+ * only grows; the limit on its entries is its owner's (`source-table.ts`). Measured, in random
+ * order: 17 ns a hit among 200 keys, 23 ns among 10,000.
  */
 import { readU32 } from '../packet/record.ts';
 
@@ -41,7 +42,12 @@ export class AddressTable {
     const w0 = readU32(bytes, offset);
     if (words === 1) return this.#find(w0, 0, 0, 0);
     if (words === 2) return this.#find(w0, macTail(bytes, offset), 0, 0);
-    return this.#find(w0, readU32(bytes, offset + 4), readU32(bytes, offset + 8), readU32(bytes, offset + 12));
+    return this.#find(
+      w0,
+      readU32(bytes, offset + 4),
+      readU32(bytes, offset + 8),
+      readU32(bytes, offset + 12),
+    );
   }
 
   /** Adds a key, or gives it another value. `value` ≥ 0. */

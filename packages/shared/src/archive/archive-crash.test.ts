@@ -46,17 +46,20 @@ async function crashedArchive(): Promise<{ directory: string; path: string }> {
 }
 
 describe('after a crash', () => {
-  it.each([1, 15, 16, 17, RECORD_BYTES - 1])('a tail of %i bytes is cut off, and the segment goes on', async (tail) => {
-    const { directory, path } = await crashedArchive();
-    truncateSync(path, 24 + 2 * RECORD_BYTES + tail);
-    const { events, log } = recordEvents();
-    const archive = openArchive(directory, {}, { events });
-    expect(archive.counters.repaired).toEqual({ files: 1, bytesCut: tail, filesSetAside: 0 });
-    expect(log).toEqual([['segmentRepaired', { name: NAME, bytesCut: tail }]]);
-    archive.write(packets(1, 9));
-    await archive.close();
-    expect(readSegment(path).records.map((r) => r.seconds - NEW_YEAR)).toEqual([0, 1, 9]);
-  });
+  it.each([1, 15, 16, 17, RECORD_BYTES - 1])(
+    'a tail of %i bytes is cut off, and the segment goes on',
+    async (tail) => {
+      const { directory, path } = await crashedArchive();
+      truncateSync(path, 24 + 2 * RECORD_BYTES + tail);
+      const { events, log } = recordEvents();
+      const archive = openArchive(directory, {}, { events });
+      expect(archive.counters.repaired).toEqual({ files: 1, bytesCut: tail, filesSetAside: 0 });
+      expect(log).toEqual([['segmentRepaired', { name: NAME, bytesCut: tail }]]);
+      archive.write(packets(1, 9));
+      await archive.close();
+      expect(readSegment(path).records.map((r) => r.seconds - NEW_YEAR)).toEqual([0, 1, 9]);
+    },
+  );
 
   it('zeros that a power cut left behind the records are cut off', async () => {
     const { directory, path } = await crashedArchive();
@@ -65,6 +68,19 @@ describe('after a crash', () => {
     expect(archive.counters.repaired).toEqual({ files: 1, bytesCut: 3_000_001, filesSetAside: 0 });
     await archive.close();
     expect(packetsByName(directory)).toEqual({ [NAME]: 3 });
+  });
+
+  it('a packet that is all zeros itself is not taken for what a power cut left', async () => {
+    const directory = temporaryDirectory();
+    const first = openArchive(directory);
+    first.write(batchOf([{ seconds: 0, frame: Buffer.alloc(0) }]));
+    first.write(batchOf([{ seconds: 5, frame: Buffer.alloc(3, 7) }]));
+    await first.close();
+    writeFileSync(join(directory, LOCK_NAME), 'open 1\n');
+    const second = openArchive(directory);
+    expect(second.counters.repaired.files).toBe(0);
+    await second.close();
+    expect(packetsByName(directory)).toEqual({ 'non-ip_19700101_00.pcap': 2 });
   });
 
   it('a segment whose first record is torn is no segment', async () => {
@@ -161,7 +177,10 @@ describe('kill -9', () => {
       const counts = packetsByName(directory);
       archive.write(
         batchOf(
-          Array.from({ length: 5 }, (_, i) => ({ seconds: NEW_YEAR, frame: ipv4Frame(`10.0.0.${i}`, '10.0.0.9') })),
+          Array.from({ length: 5 }, (_, i) => ({
+            seconds: NEW_YEAR,
+            frame: ipv4Frame(`10.0.0.${i}`, '10.0.0.9'),
+          })),
         ),
       );
       await archive.close();

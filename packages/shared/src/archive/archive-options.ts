@@ -7,7 +7,7 @@ import type { OpenFiles } from './open-files.ts';
 
 /** One flush bounds what a kill can lose. */
 export const FLUSH_INTERVAL_MS = 1000;
-/** Descriptors are cheap to reopen (3 µs), and 512 leave room under the usual limit of 1,024. */
+/** Descriptors are cheap to reopen (5 µs), and 512 leave room under the usual limit of 1,024. */
 export const OPEN_FILES_MAX = 512;
 /** All packets waiting for their write. At 1 Gbit/s and a flush a second a disk may stall for half a second. */
 export const BUFFER_BYTES_MAX = 64 * 1024 * 1024;
@@ -74,9 +74,17 @@ export interface ArchiveEvents {
   segmentClosed?(segment: { readonly name: string; readonly packets: number; readonly bytes: number }): void;
   segmentRepaired?(segment: { readonly name: string; readonly bytesCut: number }): void;
   /** A segment's middle is damaged (not a torn tail): it was renamed, whole, to `movedTo`. */
-  segmentSetAside?(segment: { readonly name: string; readonly movedTo: string; readonly offset: number }): void;
+  segmentSetAside?(segment: {
+    readonly name: string;
+    readonly movedTo: string;
+    readonly offset: number;
+  }): void;
   /** The disk began to refuse, or refuses for another reason than before. Not repeated while it lasts. */
-  writeFailed?(failure: { readonly name: string; readonly reason: DropReason; readonly message: string }): void;
+  writeFailed?(failure: {
+    readonly name: string;
+    readonly reason: DropReason;
+    readonly message: string;
+  }): void;
   /** Every segment takes packets again; `packetsDropped` were lost meanwhile. */
   recovered?(recovery: { readonly packetsDropped: number }): void;
   /** `sourcesMax` was reached in this hour; new sources go to the `overflow` segments. Once an hour. */

@@ -33,7 +33,11 @@ export function batchOf(packets: readonly TestPacket[], linkType = LINKTYPE_ETHE
   return builder.take();
 }
 
-export function ipv4Packet(source: string, destination: string, payload: Uint8Array = new Uint8Array(8)): Buffer {
+export function ipv4Packet(
+  source: string,
+  destination: string,
+  payload: Uint8Array = new Uint8Array(8),
+): Buffer {
   const header = Buffer.alloc(20);
   header[0] = 0x45;
   header.writeUInt16BE(20 + payload.length, 2);
@@ -45,7 +49,11 @@ export function ipv4Packet(source: string, destination: string, payload: Uint8Ar
 }
 
 /** `source` and `destination` as 32 hexadecimal digits. */
-export function ipv6Packet(source: string, destination: string, payload: Uint8Array = new Uint8Array(8)): Buffer {
+export function ipv6Packet(
+  source: string,
+  destination: string,
+  payload: Uint8Array = new Uint8Array(8),
+): Buffer {
   const header = Buffer.alloc(8);
   header[0] = 0x60;
   header.writeUInt16BE(payload.length, 4);

@@ -66,12 +66,17 @@ const packet: fc.Arbitrary<TestPacket> = fc
   }));
 
 const step = fc.oneof(
-  { weight: 6, arbitrary: fc.array(packet, { maxLength: 20 }).map((packets) => ({ kind: 'write' as const, packets })) },
+  {
+    weight: 6,
+    arbitrary: fc.array(packet, { maxLength: 20 }).map((packets) => ({ kind: 'write' as const, packets })),
+  },
   {
     weight: 4,
     arbitrary: fc
       .constantFrom('flush', 'tick', 'rotate', 'restart', 'sync', 'refuse', 'heal')
-      .map((kind) => ({ kind: kind as 'flush' | 'tick' | 'rotate' | 'restart' | 'sync' | 'refuse' | 'heal' })),
+      .map((kind) => ({
+        kind: kind,
+      })),
   },
 );
 

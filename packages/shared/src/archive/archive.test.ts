@@ -143,7 +143,10 @@ describe('routing', () => {
     const directory = temporaryDirectory();
     const archive = openArchive(directory);
     const ip = ipv4Packet('10.0.0.1', '10.0.0.2');
-    const cooked = Buffer.concat([Buffer.from('000000010006001122334455000008 00'.replace(' ', ''), 'hex'), ip]);
+    const cooked = Buffer.concat([
+      Buffer.from('000000010006001122334455000008 00'.replace(' ', ''), 'hex'),
+      ip,
+    ]);
     archive.write(batchOf([{ seconds: NEW_YEAR, frame: ethernet(0x0800, ip) }]));
     archive.write(batchOf([{ seconds: NEW_YEAR, frame: cooked }], 113));
     archive.write(batchOf([{ seconds: NEW_YEAR, frame: ip }], 101));
@@ -166,7 +169,15 @@ describe('hours', () => {
     const directory = temporaryDirectory();
     const archive = openArchive(directory);
     const frame = ipv4Frame('10.0.0.1', '10.0.0.2');
-    const times = [NEW_YEAR, NEW_YEAR - 1, NEW_YEAR + HOUR - 1, NEW_YEAR + HOUR, NEW_YEAR - 1, NEW_YEAR - HOUR, 0];
+    const times = [
+      NEW_YEAR,
+      NEW_YEAR - 1,
+      NEW_YEAR + HOUR - 1,
+      NEW_YEAR + HOUR,
+      NEW_YEAR - 1,
+      NEW_YEAR - HOUR,
+      0,
+    ];
     const packets = times.map((seconds) => ({ seconds, nanoseconds: 999_999_999, frame }));
     archive.write(batchOf(packets));
     archive.write(batchOf(packets));
@@ -202,7 +213,10 @@ describe('hours', () => {
     expect(archive.counters.segmentsClosed).toBe(2);
     archive.write(batchOf([{ seconds: NEW_YEAR + 1, frame }]));
     await archive.close();
-    expect(packetsByName(directory)).toEqual({ '10.0.0.1_20260101_00.pcap': 2, '10.0.0.1_20260101_01.pcap': 1 });
+    expect(packetsByName(directory)).toEqual({
+      '10.0.0.1_20260101_00.pcap': 2,
+      '10.0.0.1_20260101_01.pcap': 1,
+    });
     expect(log.filter(([name]) => name === 'segmentOpened').map(([, details]) => details)).toEqual([
       { name: '10.0.0.1_20260101_00.pcap', bytes: 0 },
       { name: '10.0.0.1_20260101_01.pcap', bytes: 0 },
@@ -228,7 +242,12 @@ describe('records', () => {
     const records = [...readArchive(directory).values()].flatMap((segment) => segment.records);
     expect(records).toHaveLength(lengths.length + 8);
     for (const { seconds, nanoseconds, originalBytes, frame } of packets)
-      expect(records).toContainEqual({ seconds, fraction: nanoseconds, originalBytes, frame: frame.toString('hex') });
+      expect(records).toContainEqual({
+        seconds,
+        fraction: nanoseconds,
+        originalBytes,
+        frame: frame.toString('hex'),
+      });
   });
 
   it('are rounded down to microseconds where the archive says so', async () => {
@@ -310,7 +329,10 @@ describe('files', () => {
       archive.write(batchOf([{ seconds: NEW_YEAR, frame }]));
       await archive.close();
     };
-    writeFileSync(join(directory, '10.0.0.1_20260101_00.pcap'), 'somebody wrote this, and it is no PCAP file');
+    writeFileSync(
+      join(directory, '10.0.0.1_20260101_00.pcap'),
+      'somebody wrote this, and it is no PCAP file',
+    );
     await write({ precision: 'ns' });
     await write({ precision: 'us' });
     await write({ linkType: 'raw' });
@@ -437,6 +459,29 @@ describe('files', () => {
     expect(log.filter(([name]) => name === 'sourcesExhausted')).toHaveLength(2);
     const sum = archive.sources().reduce((packets, source) => packets + source.packets, 0);
     expect(sum).toBe(4 * 51);
+  });
+
+  it('beyond sourcesMax count every packet, and a rotation within the hour lets nobody in', async () => {
+    const directory = temporaryDirectory();
+    const clock = new ManualClock();
+    const archive = openArchive(directory, { sourcesMax: 2 }, { clock });
+    const write = (...sources: number[]): void => {
+      archive.write(
+        batchOf(sources.map((n) => ({ seconds: NEW_YEAR, frame: ipv4Frame(`10.0.0.${n}`, '10.0.0.9') }))),
+      );
+    };
+    write(1, 2, 3, 3, 3, 1);
+    clock.pass(10_000);
+    archive.rotate();
+    archive.tick();
+    write(4, 4, 2);
+    await archive.close();
+    expect(archive.counters.packetsOverflowed).toBe(5);
+    expect(packetsByName(directory)).toEqual({
+      '10.0.0.1_20260101_00.pcap': 2,
+      '10.0.0.2_20260101_00.pcap': 2,
+      'overflow_20260101_00.pcap': 5,
+    });
   });
 
   it('open in tcpdump and capinfos without complaint', async () => {

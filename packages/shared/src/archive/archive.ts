@@ -153,7 +153,8 @@ export class Archive {
 
   /**
    * Everything written so far is on the disk when this resolves. Rejects with ARCHIVE_FAILED when the disk refuses any
-   * of it; a later call tries all of that again. Calls wait for each other.
+   * of it; a later call tries all of that again. Calls wait for each other; the snapshot is taken in the next microtask
+   * when none is running. Packets that were dropped are not waited for: compare `counters.dropped`.
    */
   sync(): Promise<void> {
     this.#isSyncUsed = true;
@@ -241,7 +242,10 @@ export class Archive {
     }
     if (this.#segments.failing > 0) {
       this.#segments.touchAgain(touched);
-      throw this.#failed(`the archive ${this.directory} has packets that the disk refuses`, this.#segments.failure);
+      throw this.#failed(
+        `the archive ${this.directory} has packets that the disk refuses`,
+        this.#segments.failure,
+      );
     }
     this.#positions = [...touched].map(([name, bytes]) => ({ name, bytes }));
   }
@@ -284,6 +288,11 @@ export class Archive {
   }
 
   #failed(what: string, cause: unknown): OperatingError {
-    return new OperatingError('ARCHIVE_FAILED', `${what}: ${messageOf(cause)}`, { directory: this.directory }, cause);
+    return new OperatingError(
+      'ARCHIVE_FAILED',
+      `${what}: ${messageOf(cause)}`,
+      { directory: this.directory },
+      cause,
+    );
   }
 }

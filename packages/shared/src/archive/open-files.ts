@@ -1,6 +1,6 @@
 /**
  * The descriptors of segments, at most `max` at a time: the one used longest ago is closed when another is opened.
- * A segment without a descriptor is not closed, it only has to be opened again for its next write (3 µs).
+ * A segment without a descriptor is not closed, it only has to be opened again for its next write (5 µs).
  *
  * A doubly linked list through the holders themselves: moving one to the front allocates nothing. One instance may
  * serve several archives, since the limit on descriptors is the process's.

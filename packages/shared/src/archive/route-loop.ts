@@ -8,7 +8,9 @@
  * Copying: a `Buffer.copy` costs 32 ns whatever its length, eight bytes through a DataView 2 ns: the second is
  * better up to about 128 bytes. (`set(subarray())` costs as much as `Buffer.copy`, and an object; a byte loop 1 ns a byte.)
  *
- * MEASURED_COST
+ * Measured (`tests/bench/archive.bench.ts`, 272-byte frames in random order): 72 ns a packet for one source, 137 ns for 200,
+ * 506 ns for 10,000. With reading and writing, 200 sources
+ * take 0.8 (disk) to 1.06 (tmpfs) of the time in which `tcpdump -r X -w Y` splits nothing.
  */
 import { FRAME_IPV4, FRAME_IPV6, FrameCursor, locateFrame } from '../packet/frame-cursor.ts';
 import type { Batch } from '../packet/batch.ts';
@@ -49,7 +51,11 @@ export class RouteLoop {
 
   constructor(
     options: RouteLoopOptions,
-    stations: { readonly routes: RouteTable; readonly segments: SegmentStore; readonly counters: ArchiveCounters },
+    stations: {
+      readonly routes: RouteTable;
+      readonly segments: SegmentStore;
+      readonly counters: ArchiveCounters;
+    },
   ) {
     this.#isRaw = options.linkType === 'raw';
     this.#isMicroseconds = options.precision === 'us';
@@ -129,7 +135,13 @@ export class RouteLoop {
         const originalBytes = view.getUint32(offset + RECORD_ORIGINAL_BYTES, true);
         if (isWhole) this.#encode(segment, offset, frameOffset, frameBytes, originalBytes);
         else
-          this.#encode(segment, offset, cursor.networkOffset, cursor.networkBytes, cursor.networkOriginalBytes);
+          this.#encode(
+            segment,
+            offset,
+            cursor.networkOffset,
+            cursor.networkBytes,
+            cursor.networkOriginalBytes,
+          );
       }
       offset = next;
     }
@@ -151,7 +163,13 @@ export class RouteLoop {
   }
 
   /** Writes one record anew: in the file's precision, with `capturedBytes` from `from` as its frame. */
-  #encode(segment: Segment, record: number, from: number, capturedBytes: number, originalBytes: number): void {
+  #encode(
+    segment: Segment,
+    record: number,
+    from: number,
+    capturedBytes: number,
+    originalBytes: number,
+  ): void {
     const byteCount = RECORD_HEADER_BYTES + capturedBytes;
     if (segment.end + byteCount > segment.capacity && !this.#segments.makeRoom(segment, byteCount)) {
       this.#segments.drop(segment, 1);

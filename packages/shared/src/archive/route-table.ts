@@ -55,9 +55,13 @@ class RuleTable {
     rules.forEach((rule, index) => {
       const bytes = parseAddress(rule.address);
       if (bytes === null)
-        throw new OperatingError('CONFIG_INVALID', `the rule's address ${rule.address} is not an IP address`, {
-          address: rule.address,
-        });
+        throw new OperatingError(
+          'CONFIG_INVALID',
+          `the rule's address ${rule.address} is not an IP address`,
+          {
+            address: rule.address,
+          },
+        );
       const table = bytes.length === 4 ? this.#ipv4 : this.#ipv6;
       if (table.find(bytes, 0) === ABSENT) table.set(bytes, 0, index);
     });
@@ -83,7 +87,11 @@ export class RouteTable {
   readonly onOverflow: (prefix: string) => void;
   readonly #groups = new Map<number, RouteGroup>();
 
-  constructor(sources: SourceTable, archiveLinkType: 'ethernet' | 'raw', onOverflow: (prefix: string) => void) {
+  constructor(
+    sources: SourceTable,
+    archiveLinkType: 'ethernet' | 'raw',
+    onOverflow: (prefix: string) => void,
+  ) {
     this.sources = sources;
     this.archiveLinkType = archiveLinkType;
     this.onOverflow = onOverflow;

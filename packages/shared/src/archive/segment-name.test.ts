@@ -32,12 +32,15 @@ describe('segment names', () => {
     }
   });
 
-  it.each(['.hidden_20260101_00.pcap', 'a.pcap', 'a_20260101.pcap', 'a_20260101_00.pcap.damaged', '_20260101_00.pcap'])(
-    'do not include %s',
-    (name) => {
-      expect(parseSegmentName(name)).toBeNull();
-    },
-  );
+  it.each([
+    '.hidden_20260101_00.pcap',
+    'a.pcap',
+    'a_20260101.pcap',
+    'a_20260101_00.pcap.damaged',
+    '_20260101_00.pcap',
+  ])('do not include %s', (name) => {
+    expect(parseSegmentName(name)).toBeNull();
+  });
 
   it.each([
     ['plc1_traffic', 'plc1_traffic'],

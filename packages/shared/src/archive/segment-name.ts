@@ -65,7 +65,11 @@ export function cleanPrefix(text: string): string {
 }
 
 /** The prefix with the name of its link type behind it where the plain name belongs to another. */
-export function prefixWithLinkType(prefix: string, linkType: number, archiveLinkType: 'ethernet' | 'raw'): string {
+export function prefixWithLinkType(
+  prefix: string,
+  linkType: number,
+  archiveLinkType: 'ethernet' | 'raw',
+): string {
   if (linkType === LINKTYPE_ETHERNET) return prefix;
   if (linkType === LINKTYPE_RAW && archiveLinkType === 'raw') return prefix;
   return `${prefix}.${linkTypeName(linkType)}`;

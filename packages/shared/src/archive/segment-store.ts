@@ -19,13 +19,12 @@ import { FILE_HEADER_BYTES } from '../pcap/format.ts';
 import { RECORD_CAPTURED_BYTES, RECORD_HEADER_BYTES, readU32 } from '../packet/record.ts';
 import { Segment } from './segment.ts';
 import { hourOf } from './segment-name.ts';
+import { SegmentQueue } from './segment-queue.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import type { Source } from './source-table.ts';
 
 /** A write this large costs 1 % in system calls; 200 sources × 64 KiB still fit a processor's cache. */
 const SEGMENT_BUFFER_BYTES_MAX = 64 * 1024;
-/** Spent entries at the head of the queue before it is copied down. */
-const QUEUE_SLACK = 1024;
 
 export interface SegmentStoreDependencies {
   readonly writer: SegmentWriter;
@@ -46,9 +45,7 @@ export class SegmentStore {
   readonly #events: ArchiveEvents;
   readonly #segments = new Map<Source, Map<number, Segment>>();
   #segmentCount = 0;
-  /** Segments with pending records, longest waiting first, from `#queueHead` on. */
-  #queue: Segment[] = [];
-  #queueHead = 0;
+  readonly #queue = new SegmentQueue();
   #nowMs = 0;
   // The disk's state, told once per change.
   #failing = 0;
@@ -83,7 +80,7 @@ export class SegmentStore {
     let byHour = this.#segments.get(source);
     let segment = byHour?.get(hour);
     if (segment === undefined) {
-      if (this.#segmentCount >= this.#segmentsMax) this.closeAll();
+      if (this.#segmentCount >= this.#segmentsMax) this.#closeMost();
       segment = new Segment(source, hour);
       byHour = this.#segments.get(source);
       if (byHour === undefined) this.#segments.set(source, (byHour = new Map<number, Segment>()));
@@ -116,7 +113,9 @@ export class SegmentStore {
     }
     if (segment.failure !== null) return false;
     this.#write(segment);
-    return segment.buffer === null ? this.#borrow(segment, byteCount) : segment.end + byteCount <= segment.capacity;
+    return segment.buffer === null
+      ? this.#borrow(segment, byteCount)
+      : segment.end + byteCount <= segment.capacity;
   }
 
   /** Counts packets that found no room. */
@@ -126,13 +125,8 @@ export class SegmentStore {
 
   /** Writes what has waited since `sinceMs` or longer, segments that were refused before included. */
   flush(sinceMs = Infinity): void {
-    for (let left = this.#queue.length - this.#queueHead; left > 0; left--) {
-      const segment = this.#queue[this.#queueHead] as Segment;
-      if (segment.queuedAtMs > sinceMs) break;
-      this.#dequeue();
-      if (segment.packetsPending > 0) this.#write(segment);
-      if (segment.packetsPending > 0) this.#enqueue(segment);
-    }
+    const queue = this.#queue;
+    for (let left = queue.length; left > 0 && queue.oldestMs <= sinceMs; left--) this.#writeQueued(true);
   }
 
   /** Closes segments whose hour is over, by packet time or by the wall clock, and that nothing comes for any more. */
@@ -148,6 +142,16 @@ export class SegmentStore {
   /** Writes and closes everything that the disk takes. */
   closeAll(): void {
     this.flush();
+    this.#closeWritten();
+  }
+
+  /** Too many segments at once. While the disk refuses, those with records stay: the retry has its own time. */
+  #closeMost(): void {
+    if (this.#failing === 0) this.flush();
+    this.#closeWritten();
+  }
+
+  #closeWritten(): void {
     for (const byHour of this.#segments.values())
       for (const segment of byHour.values()) if (segment.packetsPending === 0) this.#close(segment);
   }
@@ -165,8 +169,7 @@ export class SegmentStore {
         this.#giveBack(segment);
         this.#close(segment);
       }
-    this.#queue = [];
-    this.#queueHead = 0;
+    this.#queue.clear();
     return isWhole;
   }
 
@@ -262,7 +265,7 @@ export class SegmentStore {
     segment.end = FILE_HEADER_BYTES;
     this.#lend(segment, buffer);
     segment.activeAtMs = this.#nowMs;
-    if (!segment.isQueued) this.#enqueue(segment);
+    if (!segment.isQueued) this.#queue.push(segment, this.#nowMs);
     return true;
   }
 
@@ -272,11 +275,15 @@ export class SegmentStore {
    */
   #flushOldest(): void {
     const goal = (this.#buffers.bytesMax * 7) / 8;
-    for (let left = this.#queue.length - this.#queueHead; left > 0 && this.#buffers.bytesUsed > goal; left--) {
-      const segment = this.#dequeue();
-      if (segment.packetsPending > 0 && segment.failure === null) this.#write(segment);
-      if (segment.packetsPending > 0) this.#enqueue(segment);
-    }
+    for (let left = this.#queue.length; left > 0 && this.#buffers.bytesUsed > goal; left--)
+      this.#writeQueued(false);
+  }
+
+  /** Takes the longest waiting segment and writes it; what is not written waits on, behind the others. */
+  #writeQueued(isRetry: boolean): void {
+    const segment = this.#queue.shift();
+    if (segment.packetsPending > 0 && (isRetry || segment.failure === null)) this.#write(segment);
+    if (segment.packetsPending > 0) this.#queue.push(segment, this.#nowMs);
   }
 
   #lend(segment: Segment, buffer: PacketBuffer): void {
@@ -291,22 +298,6 @@ export class SegmentStore {
     segment.capacity = 0;
   }
 
-  #enqueue(segment: Segment): void {
-    segment.isQueued = true;
-    segment.queuedAtMs = this.#nowMs;
-    this.#queue.push(segment);
-  }
-
-  #dequeue(): Segment {
-    const segment = this.#queue[this.#queueHead++] as Segment;
-    segment.isQueued = false;
-    if (this.#queueHead > QUEUE_SLACK && this.#queueHead * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#queueHead);
-      this.#queueHead = 0;
-    }
-    return segment;
-  }
-
   #close(segment: Segment): void {
     const { source } = segment;
     this.#openFiles.close(segment);
@@ -316,7 +307,8 @@ export class SegmentStore {
     this.#segmentCount--;
     source.segmentCount--;
     if (source.segment === segment) source.segment = null;
-    if (segment.packetsStored === 0) return;
+    // Never told as opened.
+    if (segment.name === '') return;
     this.#counters.segmentsClosed++;
     this.#events.segmentClosed?.({
       name: segment.name,
@@ -328,6 +320,7 @@ export class SegmentStore {
 
 function countRecordsIn(bytes: Uint8Array, from: number, to: number): number {
   let count = 0;
-  for (let at = from; at < to; count++) at += RECORD_HEADER_BYTES + readU32(bytes, at + RECORD_CAPTURED_BYTES);
+  for (let at = from; at < to; count++)
+    at += RECORD_HEADER_BYTES + readU32(bytes, at + RECORD_CAPTURED_BYTES);
   return count;
 }

@@ -110,7 +110,7 @@ export class SegmentWriter {
     throw new DiskRefusal(`no free name for ${formatSegmentName(segment.source.prefix, segment.hour)}`);
   }
 
-  /** Its descriptor, or -1 when there is no such file. A missing file is asked for, an exception costs ten times that. */
+  /** Its descriptor, or -1 when there is no such file. Asking first: an exception costs twice that. */
   #openExisting(name: string, isKnown: boolean): number {
     const path = this.path(name);
     if (!isKnown && !this.#files.exists(path)) return -1;
@@ -205,7 +205,8 @@ export class SegmentWriter {
     } catch (error) {
       const written = writtenOf(error);
       stored = wholeRecordBytes(bytes, FILE_HEADER_BYTES, FILE_HEADER_BYTES + written);
-      if (written > stored) segment.isTorn = !truncated(files, segment.descriptor, segment.fileBytes + stored);
+      if (written > stored)
+        segment.isTorn = !truncated(files, segment.descriptor, segment.fileBytes + stored);
       segment.failure = this.#note(error);
     }
     segment.fileBytes += stored;

@@ -96,11 +96,17 @@ export class SourceTable {
       sum.bytes += bytes;
       sums.set(key, sum);
     };
-    for (const [key, { linkType, packets, bytes }] of this.#retired) add(prefixOf(key), linkType, packets, bytes);
+    for (const [key, { linkType, packets, bytes }] of this.#retired)
+      add(prefixOf(key), linkType, packets, bytes);
     for (const [key, row] of this.#rowByKey) {
       const source = this.rows[row] as Source;
       const pending = pendingOf(source);
-      add(prefixOf(key), source.linkType, source.packetsStored + pending.packets, source.bytesStored + pending.bytes);
+      add(
+        prefixOf(key),
+        source.linkType,
+        source.packetsStored + pending.packets,
+        source.bytesStored + pending.bytes,
+      );
     }
     return [...sums]
       .map(([key, sum]) => ({ prefix: prefixOf(key), ...sum }))

@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'TUNNEL_PROTOCOL' // the peer broke the wire protocol
   | 'TUNNEL_REFUSED' // the peer said no
   | 'TUNNEL_UNREACHABLE' // no connection could be made
+  | 'LISTEN_FAILED' // a port could not be opened
   | 'SYSTEM_MISSING'; // a library or program that must be installed
 
 /** An error the world caused. `context` holds the facts (file, offset, key) for logs and tests. */

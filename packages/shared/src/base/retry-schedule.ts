@@ -20,7 +20,10 @@ export class RetrySchedule {
 
   /** `random` returns 0 ≤ x < 1, like `Math.random`; a test hands in a seeded one. */
   constructor(options: RetryOptions, random: () => number) {
-    assert(options.firstMs > 0 && options.capMs >= options.firstMs, 'a retry schedule needs 0 < first <= cap');
+    assert(
+      options.firstMs > 0 && options.capMs >= options.firstMs,
+      'a retry schedule needs 0 < first <= cap',
+    );
     this.#options = options;
     this.#random = random;
   }

@@ -50,7 +50,10 @@ export function compress(codec: CodecName, plain: Uint8Array): Uint8Array | null
 export function decompress(codec: number, packed: Uint8Array, plainBytes: number): Uint8Array {
   const plain = decompressed(codec, packed, plainBytes);
   if (plain.byteLength !== plainBytes)
-    throw broken('codec', 'a batch is not as long as its header says', { plainBytes, found: plain.byteLength });
+    throw broken('codec', 'a batch is not as long as its header says', {
+      plainBytes,
+      found: plain.byteLength,
+    });
   return plain;
 }
 

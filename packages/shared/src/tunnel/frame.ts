@@ -103,7 +103,10 @@ export function payloadBytesMax(type: number): number {
  */
 export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
   const wireBytes = frame.byteLength - FRAME_HEADER_BYTES;
-  assert(wireBytes >= 0 && wireBytes <= payloadBytesMax(header.type), 'payload exceeds the limit of its type');
+  assert(
+    wireBytes >= 0 && wireBytes <= payloadBytesMax(header.type),
+    'payload exceeds the limit of its type',
+  );
   assert(Number.isSafeInteger(header.sequence) && header.sequence >= 0, 'sequence is not a safe integer');
   writeU32(frame, 0, FRAME_MAGIC);
   frame[4] = PROTOCOL_VERSION;
@@ -143,9 +146,16 @@ export function frameBytesOf(header: Uint8Array, offset: number): number {
   const limit = payloadBytesMax(type);
   // wireBytes <= plainBytes: a batch that does not shrink is sent with codec 0. So one limit bounds both.
   if (plainBytes > limit || wireBytes > plainBytes)
-    throw broken('length', `the lengths of a ${frameTypeName(type)} are impossible`, { wireBytes, plainBytes });
+    throw broken('length', `the lengths of a ${frameTypeName(type)} are impossible`, {
+      wireBytes,
+      plainBytes,
+    });
   if (codec > CODEC_LAST || (codec === CODEC_NONE ? wireBytes !== plainBytes : type !== FRAME_BATCH))
-    throw broken('codec', `the codec of a ${frameTypeName(type)} is impossible`, { codec, wireBytes, plainBytes });
+    throw broken('codec', `the codec of a ${frameTypeName(type)} is impossible`, {
+      codec,
+      wireBytes,
+      plainBytes,
+    });
   if (type === FRAME_BATCH && wireBytes < BATCH_PREFIX_BYTES)
     throw broken('length', 'a BATCH is shorter than its prefix', { wireBytes });
   if (readU32(header, offset + 20) >= 0x20_0000)

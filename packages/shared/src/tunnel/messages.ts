@@ -38,7 +38,11 @@ const software = z.string().max(128);
 
 const interfaces = z
   .array(
-    z.object({ id: z.int().min(0).max(0xffff), name: z.string().max(128), linkType: z.int().min(0).max(0xffff) }),
+    z.object({
+      id: z.int().min(0).max(0xffff),
+      name: z.string().max(128),
+      linkType: z.int().min(0).max(0xffff),
+    }),
   )
   .max(INTERFACES_MAX);
 
@@ -164,11 +168,15 @@ function decode<T>(schema: z.ZodType<T>, frame: Frame): T {
   try {
     value = JSON.parse(Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('utf8'));
   } catch (error) {
-    throw broken('json', `a ${name} is not JSON: ${messageOf(error)}`, { bytesMax: CONTROL_PAYLOAD_BYTES_MAX });
+    throw broken('json', `a ${name} is not JSON: ${messageOf(error)}`, {
+      bytesMax: CONTROL_PAYLOAD_BYTES_MAX,
+    });
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const key = issue?.path.join('.') ?? '';
-  throw broken('json', `a ${name} has a wrong ${key === '' ? 'shape' : key}: ${issue?.message ?? ''}`, { key });
+  throw broken('json', `a ${name} has a wrong ${key === '' ? 'shape' : key}: ${issue?.message ?? ''}`, {
+    key,
+  });
 }

@@ -1,0 +1,124 @@
+/**
+ * The collector's configuration: every key with its unit, range and default. `config/collector.yaml` shows them all.
+ *
+ * `port`, `protocol` and the routing keys are the SecureOT collector's, and its `config.yaml` is valid here as it is.
+ * That program listened on every address. So does this one for a file that holds nothing but SecureOT's keys, with a
+ * warning at every start; any other file listens on loopback until `bind` says otherwise.
+ */
+import {
+  byteSize,
+  duration,
+  filePrefix,
+  ipAddress,
+  log,
+  metrics,
+  path,
+  port,
+} from '@tapline/shared/config/fields.ts';
+import { z } from 'zod';
+
+const MIB = 2 ** 20;
+const SECUREOT_KEYS = new Set([
+  'port',
+  'protocol',
+  'routing_rules',
+  'default_output_prefix',
+  'output_directories',
+]);
+
+const archive = z
+  .strictObject({
+    link_type: z
+      .enum(['ethernet', 'raw'])
+      .default('raw')
+      .describe('write raw (IP packets, LINKTYPE_RAW) or ethernet (whole frames)'),
+    precision: z.enum(['ns', 'us']).default('ns').describe('write ns or us'),
+    flush_interval: duration(10, 60_000).default(1000),
+    open_files_max: z
+      .number()
+      .int()
+      .min(8)
+      .max(100_000)
+      .default(512)
+      .describe('write a number from 8 to 100000'),
+    buffer_size: byteSize(MIB, 65_536 * MIB).default(256 * MIB),
+    sources_max: z
+      .number()
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(20_000)
+      .describe('write a number from 1 to 1000000, per sensor'),
+  })
+  .prefault({});
+
+const limits = z
+  .strictObject({
+    sensors_max: z
+      .number()
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(4096)
+      .describe('write a number from 1 to 100000'),
+    connections_max: z
+      .number()
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(2000)
+      .describe('write a number from 1 to 100000'),
+    hello_timeout: duration(100, 600_000).default(10_000),
+    idle_timeout: duration(1000, 86_400_000).default(60_000),
+    commit_interval: duration(10, 60_000).default(200),
+    uncommitted_size: byteSize(MIB, 1024 * MIB).default(16 * MIB),
+  })
+  .prefault({});
+
+export const collectorSchema = z.strictObject({
+  bind: z
+    .string()
+    .min(1)
+    .max(253)
+    .optional()
+    .describe('write the address to listen on, such as 0.0.0.0 or 192.0.2.10'),
+  port: port(0),
+  protocol: z
+    .string()
+    .toLowerCase()
+    .pipe(z.enum(['tcp', 'udp']))
+    .describe('write tcp (tunnel and plain TCP) or udp (one datagram per frame)'),
+  plain: z
+    .strictObject({
+      enable: z.boolean().default(true).describe('write true or false'),
+      payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
+    })
+    .prefault({}),
+  routing_rules: z
+    .array(z.strictObject({ ip: ipAddress, output_prefix: filePrefix }))
+    .max(100_000)
+    .default([]),
+  default_output_prefix: filePrefix.optional(),
+  output_directories: z
+    .strictObject({ pcap_raw_output_path: path })
+    .prefault({ pcap_raw_output_path: '/var/lib/tapline-collector/pcap' }),
+  archive,
+  limits,
+  metrics,
+  log,
+});
+
+export type CollectorConfig = z.infer<typeof collectorSchema>;
+
+/**
+ * Where to listen: `bind`, else loopback; for a file of SecureOT's every address, as that program did. `keys` are the
+ * top-level keys as written.
+ */
+export function bindAddress(
+  config: CollectorConfig,
+  keys: readonly string[],
+): { address: string; isLegacy: boolean } {
+  if (config.bind !== undefined) return { address: config.bind, isLegacy: false };
+  const isLegacy = keys.every((key) => SECUREOT_KEYS.has(key));
+  return { address: isLegacy ? '0.0.0.0' : '127.0.0.1', isLegacy };
+}

@@ -1,0 +1,53 @@
+/** Everything the collector says, one function per event. warn = unexpected, nothing lost; error = lost, or a person must act. */
+import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import type { Log } from '@tapline/shared/observe/log.ts';
+import type { TcpListenerEvents } from './listen/tcp-listener.ts';
+import type { UdpListenerEvents } from './listen/udp-listener.ts';
+import type { IntakeEvents } from './session/sensor-intake.ts';
+import type { ArchiveStoreEvents } from './session/sensor-store.ts';
+import type { SessionEvents } from './session/session.ts';
+
+export function archiveEvents(log: Log, sensor: string): ArchiveEvents {
+  return {
+    segmentRepaired: (segment) => log.warn({ sensor, ...segment }, 'A torn segment was repaired.'),
+    segmentSetAside: (segment) => log.error({ sensor, ...segment }, 'A damaged segment was set aside.'),
+    writeFailed: (failure) => log.error({ sensor, ...failure }, 'The disk refuses packets.'),
+    recovered: (recovery) => log.warn({ sensor, ...recovery }, 'The disk takes packets again.'),
+    sourcesExhausted: (limit) =>
+      log.warn({ sensor, ...limit }, 'Too many sources; new ones share the overflow segments.'),
+  };
+}
+
+export function storeEvents(log: Log, sensor: string): ArchiveStoreEvents {
+  return {
+    cutBack: (report) =>
+      log.warn({ sensor, ...report }, 'A crash was undone: the archive was cut back to its resume point.'),
+    journalFailed: (failure) => log.error({ sensor, ...failure }, 'An opened segment could not be noted.'),
+  };
+}
+
+export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
+  return {
+    sessionOpened: ({ sensor, peer, hello, nextSequence }) =>
+      log.info(
+        { sensor, peer, software: hello.software, epoch: hello.epoch, nextSequence },
+        'A sensor connected.',
+      ),
+    sessionClosed: ({ clean, ...session }) => log[clean ? 'info' : 'warn'](session, 'A sensor disconnected.'),
+    sessionRefused: (refusal) => log.warn(refusal, 'A connection was refused.'),
+    gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
+    framesMissing: (loss) => log.error(loss, 'Frames of a sensor are missing for good.'),
+    commitFailed: (failure) =>
+      log.error(failure, 'Packets could not be made durable; they are not acknowledged.'),
+  };
+}
+
+export function listenerEvents(log: Log): TcpListenerEvents & UdpListenerEvents {
+  return {
+    connectionsExhausted: (limit) => log.warn(limit, 'Too many connections; new ones are turned away.'),
+    strangerDropped: (stranger) => log.warn(stranger, 'A stranger was dropped.'),
+    receiveBufferSmall: (buffer) =>
+      log.warn(buffer, 'The UDP receive buffer is small; raise net.core.rmem_max.'),
+    socketFailed: (failure) => log.error(failure, 'The UDP socket failed.'),
+  };
+}

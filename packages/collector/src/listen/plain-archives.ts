@@ -1,0 +1,94 @@
+/**
+ * Where the packets of plain senders go. Such a sender has no name: the routing rule that lists its address gives it one,
+ * else its address is its name. Each has a directory of its own beside those of the sensors:
+ *
+ *   <archive>/<rule's output_prefix>/<output_prefix>_YYYYMMDD_HH.pcap     the rule lists the sender's address
+ *   <archive>/<sender's address>/…                                        else: routed like any packet
+ *   <archive>/plain-others/…                                              senders beyond SENDERS_MAX
+ */
+import type { Archive } from '@tapline/shared/archive/archive.ts';
+import type { ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
+import { cleanPrefix } from '@tapline/shared/archive/segment-name.ts';
+import type { Batch } from '@tapline/shared/packet/batch.ts';
+
+/** A datagram's sender address can be forged; a directory for each would fill a disk with directories. */
+export const SENDERS_MAX = 256;
+const OTHERS = 'plain-others';
+
+export interface PlainArchivesDependencies {
+  /** Opens the archive of one sender. Throws ARCHIVE_FAILED. */
+  readonly openArchive: (
+    name: string,
+    rules: readonly ArchiveRule[],
+    defaultPrefix: string | undefined,
+  ) => Archive;
+  readonly openFailed: (name: string, error: unknown) => void;
+}
+
+export class PlainArchives {
+  readonly counters = { packets: 0, droppedByReason: { 'archive-unusable': 0 } };
+  readonly #dependencies: PlainArchivesDependencies;
+  readonly #byPeer = new Map<string, Archive | null>();
+  readonly #byName = new Map<string, Archive | null>();
+  #rules: readonly ArchiveRule[];
+  #defaultPrefix: string | undefined;
+
+  constructor(
+    rules: readonly ArchiveRule[],
+    defaultPrefix: string | undefined,
+    dependencies: PlainArchivesDependencies,
+  ) {
+    this.#rules = rules;
+    this.#defaultPrefix = defaultPrefix;
+    this.#dependencies = dependencies;
+  }
+
+  get archives(): readonly [string, Archive][] {
+    return [...this.#byName].filter((entry): entry is [string, Archive] => entry[1] !== null);
+  }
+
+  write(peer: string, batch: Batch): void {
+    let archive = this.#byPeer.get(peer);
+    if (archive === undefined) {
+      archive = this.#find(peer);
+      if (this.#byPeer.size < SENDERS_MAX) this.#byPeer.set(peer, archive);
+    }
+    this.counters.packets += batch.packetCount;
+    if (archive === null) this.counters.droppedByReason['archive-unusable'] += batch.packetCount;
+    else archive.write(batch);
+  }
+
+  /** New rules for packets of senders without a rule of their own; a sender keeps the directory it has. */
+  setRules(rules: readonly ArchiveRule[], defaultPrefix: string | undefined): void {
+    const named = new Set(this.#rules.map((rule) => cleanPrefix(rule.prefix)));
+    for (const [name, archive] of this.archives) if (!named.has(name)) archive.setRules(rules, defaultPrefix);
+    this.#rules = rules;
+    this.#defaultPrefix = defaultPrefix;
+    this.#byPeer.clear();
+  }
+
+  async close(): Promise<void> {
+    for (const [, archive] of this.archives) await archive.close();
+  }
+
+  #find(peer: string): Archive | null {
+    const rule = this.#rules.find((candidate) => candidate.address === peer);
+    const own = cleanPrefix(rule?.prefix ?? peer.replaceAll(':', '-'));
+    const name = this.#byName.has(own) || this.#byName.size < SENDERS_MAX ? own : OTHERS;
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known;
+    const archive = this.#open(name, rule);
+    this.#byName.set(name, archive);
+    return archive;
+  }
+
+  #open(name: string, rule: ArchiveRule | undefined): Archive | null {
+    try {
+      if (rule !== undefined) return this.#dependencies.openArchive(name, [], rule.prefix);
+      return this.#dependencies.openArchive(name, this.#rules, this.#defaultPrefix);
+    } catch (error) {
+      this.#dependencies.openFailed(name, error);
+      return null;
+    }
+  }
+}

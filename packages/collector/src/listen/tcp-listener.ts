@@ -1,0 +1,182 @@
+/**
+ * The collector's TCP door. The first four bytes of a connection decide what it is:
+ *
+ *   "TAPL"           a forwarder: handed to the session table with what was read
+ *   anything else    `tcp-plain`: one packet, ended by the close
+ *
+ * A stranger costs one socket and four bytes, and no longer than `greetingTimeoutMs`. (A frame to a MAC address that begins
+ * 54:41:50:4c would pass for a forwarder; no vendor has that prefix.)
+ */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { FRAME_MAGIC } from '@tapline/shared/tunnel/frame.ts';
+import { readU32 } from '@tapline/shared/packet/record.ts';
+import { encodeRefuse } from '@tapline/shared/tunnel/messages.ts';
+import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import type { SessionTable } from '../session/session-table.ts';
+import { receivePlainConnection } from './plain-connection.ts';
+import type { PlainIntake } from './plain-intake.ts';
+
+/** 1,024 × (a socket, a session's frame) stays under half a GiB in the worst case. */
+export const CONNECTIONS_MAX = 1024;
+const GREETING_TIMEOUT_MS = 10_000;
+const PLAIN_TIMEOUT_MS = 30_000;
+const MAGIC_BYTES = 4;
+const BACKLOG = 511;
+
+/** What the port is for: both, or one of them alone. */
+export type TcpProtocol = 'auto' | 'tunnel' | 'plain';
+
+export interface TcpListenerOptions {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly protocol: TcpProtocol;
+  readonly connectionsMax?: number;
+  readonly greetingTimeoutMs?: number;
+  readonly plainTimeoutMs?: number;
+}
+
+export interface TcpListenerEvents {
+  /** Turned away before a byte was read; told at the first of a run. */
+  connectionsExhausted?(limit: { readonly connectionsMax: number; readonly peer: string }): void;
+  /** Nobody spoke, or not what this port is for. */
+  strangerDropped?(stranger: { readonly peer: string; readonly reason: string }): void;
+}
+
+export interface TcpListenerDependencies {
+  readonly clock: TunnelClock;
+  readonly sessions: SessionTable;
+  readonly plain: PlainIntake;
+  readonly events: TcpListenerEvents;
+}
+
+export class TcpListener {
+  readonly counters = { connections: 0, connectionsRefused: 0, plainConnections: 0, strangers: 0 };
+  readonly #options: TcpListenerOptions;
+  readonly #dependencies: TcpListenerDependencies;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #isExhausted = false;
+
+  constructor(options: TcpListenerOptions, dependencies: TcpListenerDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#server = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 },
+      (socket) => {
+        this.#accept(socket);
+      },
+    );
+  }
+
+  /** Resolves when the port is open. Rejects with CONFIG_INVALID when it cannot be. */
+  async open(): Promise<AddressInfo> {
+    const { host, port } = this.#options;
+    try {
+      this.#server.listen({ host, port, backlog: BACKLOG });
+      await once(this.#server, 'listening');
+    } catch (error) {
+      const message = `cannot listen on ${host}:${String(port)}: ${messageOf(error)}`;
+      throw new OperatingError('CONFIG_INVALID', message, { host, port }, error);
+    }
+    // accept() failing for want of descriptors is survived; the kernel keeps the queue.
+    this.#server.on('error', (error) => {
+      this.#dependencies.events.strangerDropped?.({ peer: '', reason: messageOf(error) });
+    });
+    return this.#server.address() as AddressInfo;
+  }
+
+  get connectionCount(): number {
+    return this.#sockets.size;
+  }
+
+  /** Takes no more connections. Those there are end with their session table, which is closed next. */
+  stop(): void {
+    this.#server.close();
+  }
+
+  /** Ends what is left. */
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    const { connectionsMax = CONNECTIONS_MAX } = this.#options;
+    const peer = peerAddress(socket);
+    // Whatever happens to it later, an error event must find a listener.
+    socket.on('error', () => undefined);
+    if (this.#sockets.size >= connectionsMax) {
+      this.counters.connectionsRefused++;
+      if (!this.#isExhausted) this.#dependencies.events.connectionsExhausted?.({ connectionsMax, peer });
+      this.#isExhausted = true;
+      socket.end(encodeRefuse('busy', `this collector has ${String(connectionsMax)} connections already`));
+      socket.destroySoon();
+      return;
+    }
+    this.#isExhausted = false;
+    this.counters.connections++;
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    this.#awaitGreeting(socket, peer);
+  }
+
+  #awaitGreeting(socket: Socket, peer: string): void {
+    let greeting: Buffer = Buffer.alloc(0);
+    const onData = (chunk: Buffer): void => {
+      greeting = greeting.byteLength === 0 ? chunk : Buffer.concat([greeting, chunk]);
+      if (greeting.byteLength >= MAGIC_BYTES) decide(false);
+    };
+    const onEnd = (): void => {
+      decide(true);
+    };
+    const onClose = (): void => {
+      cleanUp();
+    };
+    const cancel = this.#dependencies.clock.after(
+      this.#options.greetingTimeoutMs ?? GREETING_TIMEOUT_MS,
+      () => {
+        cleanUp();
+        this.#dropStranger(socket, peer, 'it connected and said nothing');
+      },
+    );
+    const cleanUp = (): void => {
+      cancel();
+      socket.off('data', onData).off('end', onEnd).off('close', onClose);
+    };
+    const decide = (hasEnded: boolean): void => {
+      cleanUp();
+      socket.pause();
+      this.#dispatch(socket, peer, greeting, hasEnded);
+    };
+    socket.on('data', onData).on('end', onEnd).on('close', onClose);
+  }
+
+  #dispatch(socket: Socket, peer: string, greeting: Buffer, hasEnded: boolean): void {
+    const { protocol, plainTimeoutMs: timeoutMs = PLAIN_TIMEOUT_MS } = this.#options;
+    const { clock, sessions, plain: intake } = this.#dependencies;
+    const isTunnel = greeting.byteLength >= MAGIC_BYTES && readU32(greeting, 0) === FRAME_MAGIC;
+    if (isTunnel && protocol !== 'plain') {
+      sessions.accept(socket, peer, greeting);
+    } else if (protocol === 'tunnel') {
+      this.#dropStranger(socket, peer, 'its first bytes are not those of a forwarder');
+    } else {
+      this.counters.plainConnections++;
+      receivePlainConnection(socket, peer, greeting, hasEnded, { intake, clock, timeoutMs });
+    }
+  }
+
+  #dropStranger(socket: Socket, peer: string, reason: string): void {
+    this.counters.strangers++;
+    socket.destroy();
+    this.#dependencies.events.strangerDropped?.({ peer, reason });
+  }
+}
+
+/** The peer's IP address; IPv4 without the `::ffff:` of a dual-stack socket. */
+function peerAddress(socket: Socket): string {
+  const address = socket.remoteAddress ?? '';
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}

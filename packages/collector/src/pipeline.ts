@@ -1,0 +1,269 @@
+/**
+ * The collector's row, and the only file that knows two of its stations:
+ *
+ *   TCP ─▶ listen ─┬─ "TAPL" ─▶ session (once, in order) ─▶ store ─▶ archive of the sensor ─▶ commit ─▶ acknowledge
+ *                  └─ else ──▶ plain ─┐
+ *   UDP ─▶ listen ────────────▶ plain ─┴─▶ archive of the sender
+ *
+ * What must stay true:
+ * - a batch is acknowledged when its packets are on the disk, not before;
+ * - a sensor that misbehaves costs itself its connection, and the others nothing;
+ * - all archives together keep to one budget of memory and one of descriptors.
+ */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { Archive } from '@tapline/shared/archive/archive.ts';
+import {
+  droppedPackets,
+  type ArchiveEvents,
+  type ArchiveOptions,
+  type ArchiveRule,
+} from '@tapline/shared/archive/archive-options.ts';
+import { BufferPool } from '@tapline/shared/archive/buffer-pool.ts';
+import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
+import { messageOf } from '@tapline/shared/base/errors.ts';
+import type { LoadedConfig } from '@tapline/shared/config/load.ts';
+import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
+import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
+import type { Books } from '@tapline/shared/observe/books.ts';
+import { systemFiles } from '@tapline/shared/system/files.ts';
+import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { bindAddress, type CollectorConfig } from './config.ts';
+import { archiveEvents, listenerEvents, sessionEvents, storeEvents } from './events.ts';
+import { PlainArchives } from './listen/plain-archives.ts';
+import { PlainIntake } from './listen/plain-intake.ts';
+import { TcpListener } from './listen/tcp-listener.ts';
+import { UdpListener } from './listen/udp-listener.ts';
+import { ArchiveStore } from './session/sensor-store.ts';
+import { SessionTable } from './session/session-table.ts';
+
+/** What a disk that does not answer may hold up a stop. */
+const CLOSE_DEADLINE_MS = 15_000;
+
+/** Opens everything and starts to listen. Throws LISTEN_FAILED and ARCHIVE_FAILED. */
+export async function startCollector(
+  loaded: LoadedConfig<CollectorConfig>,
+  context: DaemonContext,
+): Promise<RunningDaemon> {
+  const collector = new Collector(loaded.value, context);
+  await collector.listen(loaded);
+  return collector;
+}
+
+class Collector implements RunningDaemon {
+  readonly finished: Promise<number>;
+  readonly #context: DaemonContext;
+  readonly #openFiles: OpenFiles;
+  readonly #buffers: BufferPool;
+  readonly #stores = new Map<string, ArchiveStore>();
+  readonly #sessions: SessionTable;
+  readonly #plain: PlainIntake;
+  readonly #plainArchives: PlainArchives;
+  #config: CollectorConfig;
+  #tcp: TcpListener | null = null;
+  #udp: UdpListener | null = null;
+
+  constructor(config: CollectorConfig, context: DaemonContext) {
+    this.#config = config;
+    this.#context = context;
+    this.#openFiles = new OpenFiles(systemFiles, config.archive.open_files_max);
+    this.#buffers = new BufferPool(config.archive.buffer_size);
+    this.#sessions = new SessionTable(
+      {
+        collector: hostname(),
+        software: `tapline-collector ${packageVersion()}`,
+        helloTimeoutMs: config.limits.hello_timeout,
+        idleTimeoutMs: config.limits.idle_timeout,
+        intervalMs: config.limits.commit_interval,
+        uncommittedBytesMax: config.limits.uncommitted_size,
+        sensorsMax: config.limits.sensors_max,
+      },
+      { openStore: (sensor) => this.#openStore(sensor), events: sessionEvents(context.log) },
+    );
+    this.#plainArchives = new PlainArchives(rulesOf(config), config.default_output_prefix, {
+      openArchive: (name, rules, defaultPrefix) => this.#openArchive(name, rules, defaultPrefix),
+      openFailed: (name, error) =>
+        context.log.error(
+          { sender: name, problem: messageOf(error) },
+          'The archive of a plain sender cannot be opened.',
+        ),
+    });
+    this.#plain = new PlainIntake(config.plain.payload, {
+      clock: systemTunnelClock,
+      deliver: (peer, batch) => {
+        this.#plainArchives.write(peer, batch);
+      },
+    });
+    this.finished = new Promise((resolve, reject) => {
+      context.stop.addEventListener('abort', () => {
+        this.#close().then(resolve, reject);
+      });
+    });
+  }
+
+  async listen(loaded: LoadedConfig<CollectorConfig>): Promise<void> {
+    const { log } = this.#context;
+    const { address: host, isLegacy } = bindAddress(this.#config, loaded.keys);
+    const { port, protocol, limits, plain } = this.#config;
+    systemFiles.makeDirectory(this.#config.output_directories.pcap_raw_output_path);
+    const events = listenerEvents(log);
+    if (protocol === 'udp') this.#udp = new UdpListener({ host, port }, { plain: this.#plain, events });
+    else
+      this.#tcp = new TcpListener(
+        {
+          host,
+          port,
+          protocol: plain.enable ? 'auto' : 'tunnel',
+          connectionsMax: limits.connections_max,
+          greetingTimeoutMs: limits.hello_timeout,
+        },
+        { clock: systemTunnelClock, sessions: this.#sessions, plain: this.#plain, events },
+      );
+    const address = await (this.#tcp ?? (this.#udp as UdpListener)).open();
+    log.info({ address: address.address, port: address.port, protocol }, 'Listening for sensors.');
+    if (isLegacy)
+      log.warn(
+        { address: host, port },
+        'This configuration names no address to bind: as SecureOT did, every address is listened on, without encryption. Set bind.',
+      );
+  }
+
+  books(): Books {
+    const archives = [...this.#allArchives()];
+    const sum = (value: (archive: Archive) => number): number =>
+      archives.reduce((total, [, archive]) => total + value(archive), 0);
+    const intakes = this.#sessions.sensors;
+    return {
+      listen: {
+        ...(this.#tcp?.counters ?? {}),
+        connectionsNow: this.#tcp?.connectionCount ?? 0,
+        kernelDroppedPackets: this.#udp?.kernelDroppedPackets() ?? 0,
+      },
+      plain: {
+        packets: this.#plain.counters.packets,
+        bytes: this.#plain.counters.bytes,
+        droppedByReason: { ...this.#plain.counters.dropped, ...this.#plainArchives.counters.droppedByReason },
+      },
+      tunnel: {
+        sensorsNow: intakes.filter((intake) => intake.isConnected).length,
+        packets: intakes.reduce((total, intake) => total + intake.counters.packets, 0),
+        gapPackets: intakes.reduce((total, intake) => total + intake.counters.gapPackets, 0),
+        duplicateFrames: intakes.reduce((total, intake) => total + intake.counters.duplicateFrames, 0),
+        missingFrames: intakes.reduce((total, intake) => total + intake.counters.missingFrames, 0),
+      },
+      archive: {
+        packetsIn: sum((archive) => archive.counters.packetsIn),
+        packetsStored: sum((archive) => archive.counters.packetsStored),
+        packetsBufferedNow: sum((archive) => archive.counters.packetsBuffered),
+        packetsDropped: sum((archive) => droppedPackets(archive.counters)),
+        bytesStored: sum((archive) => archive.counters.bytesStored),
+        segmentsOpened: sum((archive) => archive.counters.segmentsOpened),
+      },
+      sensors: intakes.map((intake) => ({
+        sensor: intake.sensor,
+        connected: intake.isConnected,
+        clockOffsetMs: intake.clockOffsetMs,
+        ...intake.counters,
+      })),
+    };
+  }
+
+  async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
+    const config = loaded.value as CollectorConfig;
+    const rules = rulesOf(config);
+    for (const store of this.#stores.values()) store.archive.setRules(rules, config.default_output_prefix);
+    this.#plainArchives.setRules(rules, config.default_output_prefix);
+    for (const [, archive] of this.#allArchives()) archive.rotate();
+    const fixed = [
+      'bind',
+      'port',
+      'protocol',
+      'plain',
+      'output_directories',
+      'archive',
+      'limits',
+      'metrics',
+    ] as const;
+    const changed = fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
+    this.#config = config;
+    return changed;
+  }
+
+  /** Intake first, then everything that was accepted is made durable and acknowledged. */
+  async #close(): Promise<number> {
+    this.#tcp?.stop();
+    await this.#udp?.close();
+    this.#plain.flush();
+    await this.#sessions.close(CLOSE_DEADLINE_MS);
+    this.#tcp?.close();
+    await this.#plainArchives.close();
+    const dropped = [...this.#allArchives()].reduce(
+      (total, [, archive]) => total + droppedPackets(archive.counters),
+      0,
+    );
+    return dropped > 0 ? EXIT_ARCHIVE : EXIT_CLEAN;
+  }
+
+  #openStore(sensor: string): Promise<ArchiveStore> {
+    const { log } = this.#context;
+    const directory = this.#directoryOf(sensor);
+    return ArchiveStore.open(
+      { directory },
+      {
+        files: systemFiles,
+        events: storeEvents(log, sensor),
+        createArchive: (storeEventsOfArchive) =>
+          this.#createArchive(sensor, rulesOf(this.#config), this.#config.default_output_prefix, {
+            ...archiveEvents(log, sensor),
+            ...storeEventsOfArchive,
+          }),
+      },
+    ).then((store) => {
+      this.#stores.set(sensor, store);
+      return store;
+    });
+  }
+
+  #openArchive(name: string, rules: readonly ArchiveRule[], defaultPrefix: string | undefined): Archive {
+    const archive = this.#createArchive(name, rules, defaultPrefix, archiveEvents(this.#context.log, name));
+    archive.open();
+    return archive;
+  }
+
+  #createArchive(
+    name: string,
+    rules: readonly ArchiveRule[],
+    defaultPrefix: string | undefined,
+    events: ArchiveEvents,
+  ): Archive {
+    const { archive } = this.#config;
+    const options: ArchiveOptions = {
+      directory: this.#directoryOf(name),
+      linkType: archive.link_type,
+      precision: archive.precision,
+      rules,
+      ...(defaultPrefix === undefined ? {} : { defaultPrefix }),
+      flushIntervalMs: archive.flush_interval,
+      sourcesMax: archive.sources_max,
+    };
+    return new Archive(options, {
+      files: systemFiles,
+      events,
+      openFiles: this.#openFiles,
+      buffers: this.#buffers,
+    });
+  }
+
+  #directoryOf(name: string): string {
+    return join(this.#config.output_directories.pcap_raw_output_path, name);
+  }
+
+  *#allArchives(): Iterable<readonly [string, Archive]> {
+    for (const [sensor, store] of this.#stores) yield [sensor, store.archive];
+    yield* this.#plainArchives.archives;
+  }
+}
+
+function rulesOf(config: CollectorConfig): readonly ArchiveRule[] {
+  return config.routing_rules.map((rule) => ({ address: rule.ip, prefix: rule.output_prefix }));
+}

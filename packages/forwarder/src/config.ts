@@ -1,0 +1,164 @@
+/**
+ * The forwarder's configuration: every key with its unit, range and default. `config/forwarder.yaml` shows them all.
+ *
+ * Names come from the SecureOT agent where it had one, and its `config.yaml` files are valid here as they are; its
+ * `protocol: udp` meant one datagram per frame, which is called `udp-plain` here.
+ */
+import { hostname } from 'node:os';
+import {
+  byteSize,
+  duration,
+  filePrefix,
+  host,
+  ipAddress,
+  log,
+  metrics,
+  path,
+  port,
+} from '@tapline/shared/config/fields.ts';
+import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
+import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
+import { z } from 'zod';
+
+const MIB = 2 ** 20;
+/** IFNAMSIZ - 1. */
+const interfaceName = z
+  .string()
+  .min(1)
+  .max(15)
+  .describe('write the name of an interface, such as eth1 (`ip -br link` lists them)');
+
+/** A host's name may hold what a sensor's may not. */
+function defaultSensor(): string {
+  const name = hostname()
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^\.+/, '')
+    .slice(0, 64);
+  return name === '' ? 'sensor' : name;
+}
+
+const capture = z
+  .strictObject({
+    driver: z
+      .enum(['afpacket', 'cap', 'file', 'stdin'])
+      .default('afpacket')
+      .describe('write afpacket, cap, file or stdin'),
+    interface: z.union([interfaceName, z.array(interfaceName).min(1).max(16)]).optional(),
+    bpf_filter: z
+      .string()
+      .max(65_536)
+      .nullish()
+      .describe('write a filter in libpcap’s language, such as tcp port 502'),
+    snaplen: z
+      .number()
+      .int()
+      .min(64)
+      .max(PACKET_BYTES_MAX)
+      .default(PACKET_BYTES_MAX)
+      .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`),
+    promiscuous: z.boolean().default(true).describe('write true or false'),
+    ring_size: byteSize(MIB, 4096 * MIB).default(64 * MIB),
+    files: z.array(path).min(1).max(10_000).optional().describe('write a list of capture files'),
+    speed: z
+      .union([z.enum(['max', 'recorded']), z.number().positive().max(1_000_000)])
+      .default('max')
+      .describe('write max, recorded, or a factor such as 10'),
+  })
+  .superRefine((value, context) => {
+    const isLive = value.driver === 'afpacket' || value.driver === 'cap';
+    if (isLive && value.interface === undefined)
+      context.addIssue({ code: 'custom', path: ['interface'], message: 'is missing', input: value });
+    if (value.driver === 'file' && value.files === undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['files'],
+        message: 'is missing: driver is file',
+        input: value,
+      });
+    if (value.driver !== 'file' && value.files !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['files'],
+        message: `goes with driver: file, and driver is ${value.driver}`,
+        input: value,
+      });
+  });
+
+const archive = z
+  .strictObject({
+    enable: z.boolean().default(true).describe('write true or false'),
+    link_type: z
+      .enum(['ethernet', 'raw'])
+      .default('ethernet')
+      .describe('write ethernet (whole frames) or raw (IP packets)'),
+    precision: z.enum(['ns', 'us']).default('ns').describe('write ns or us'),
+    flush_interval: duration(10, 60_000).default(1000),
+    open_files_max: z
+      .number()
+      .int()
+      .min(8)
+      .max(100_000)
+      .default(512)
+      .describe('write a number from 8 to 100000'),
+    buffer_size: byteSize(MIB, 4096 * MIB).default(64 * MIB),
+    sources_max: z
+      .number()
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(20_000)
+      .describe('write a number from 1 to 1000000'),
+  })
+  .prefault({});
+
+const forward = z.strictObject({
+  enable: z.boolean().describe('write true or false'),
+  host,
+  port: port(1),
+  protocol: z
+    .string()
+    .toLowerCase()
+    .pipe(z.enum(['tcp', 'udp', 'udp-plain', 'tcp-plain']))
+    .transform((name) => (name === 'udp' ? 'udp-plain' : name))
+    .describe(
+      'write tcp (the tunnel), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
+    ),
+  compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
+  queue_size: byteSize(4 * MIB, 65_536 * MIB).default(64 * MIB),
+  drain_timeout: duration(0, 3_600_000).default(20_000),
+});
+
+export const forwarderSchema = z
+  .strictObject({
+    sensor: z
+      .string()
+      .regex(SENSOR_NAME, 'not a sensor name')
+      .default(defaultSensor)
+      .describe(
+        'write a name of 1 to 64 letters, digits, dots, dashes and underscores, such as plant-a-cell-3',
+      ),
+    capture,
+    routing_rules: z
+      .array(z.strictObject({ ip: ipAddress, output_prefix: filePrefix }))
+      .max(100_000)
+      .default([]),
+    default_output_prefix: filePrefix.optional(),
+    output_directories: z
+      .strictObject({ pcap_raw_output_path: path })
+      .prefault({ pcap_raw_output_path: '/var/lib/tapline-forwarder/pcap' }),
+    archive,
+    forward: forward.optional(),
+    metrics,
+    log,
+  })
+  .superRefine((value, context) => {
+    if (!value.archive.enable && value.forward?.enable !== true)
+      context.addIssue({
+        code: 'custom',
+        path: ['archive', 'enable'],
+        message: 'nothing is stored and nothing forwarded: packets would go nowhere',
+        input: value,
+      });
+  });
+
+export type ForwarderConfig = z.infer<typeof forwarderSchema>;

@@ -1,0 +1,77 @@
+/** Everything the forwarder says, one function per event. warn = unexpected, nothing lost; error = lost, or a person must act. */
+import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import type { Log } from '@tapline/shared/observe/log.ts';
+import type { CaptureEvents } from './capture/capture-source.ts';
+import type { UplinkEvents } from './tunnel/uplink.ts';
+
+export function captureEvents(log: Log): CaptureEvents {
+  return {
+    interfaceLost: (name, reason) => {
+      log.warn({ interface: name, reason }, 'An interface is gone; trying to get it back.');
+    },
+    interfaceRecovered: (name, lostMs) => {
+      log.warn({ interface: name, lostMs }, 'An interface is back.');
+    },
+    packetsDropped: (name, packets) => {
+      log.error({ interface: name, packets }, 'The kernel dropped packets: the ring was full.');
+    },
+    fileDamaged: (name, error) => {
+      log.error(
+        { file: name, problem: error.message },
+        'A capture file is damaged; what stands before the damage was taken.',
+      );
+    },
+  };
+}
+
+export function archiveEvents(log: Log): ArchiveEvents {
+  return {
+    segmentRepaired: (segment) => {
+      log.warn(segment, 'A torn segment was repaired.');
+    },
+    segmentSetAside: (segment) => {
+      log.error(segment, 'A damaged segment was set aside.');
+    },
+    writeFailed: (failure) => {
+      log.error(failure, 'The disk refuses packets.');
+    },
+    recovered: (recovery) => {
+      log.warn(recovery, 'The disk takes packets again.');
+    },
+    sourcesExhausted: (limit) => {
+      log.warn(limit, 'Too many sources; new ones share the overflow segments.');
+    },
+  };
+}
+
+export function uplinkEvents(log: Log): UplinkEvents {
+  return {
+    connected: ({ host, port, welcome }) => {
+      log.info(
+        { host, port, collector: welcome.collector, codec: welcome.codec },
+        'Connected to the collector.',
+      );
+    },
+    disconnected: (loss) => {
+      log.warn(loss, 'The connection to the collector was lost.');
+    },
+    connectFailed: (failure) => {
+      log.warn(failure, 'The collector cannot be reached.');
+    },
+    refused: (refusal) => {
+      log.error(refusal, 'The collector refused this sensor.');
+    },
+    gapBegan: (gap) => {
+      log.error(gap, 'The queue to the collector is full: packets are being dropped from the tunnel.');
+    },
+    gapEnded: (gap) => {
+      log.error(gap, 'The gap in the tunnel has ended.');
+    },
+    abandoned: (loss) => {
+      log.error(loss, 'Stopped before the collector had everything.');
+    },
+    sendFailed: (failure) => {
+      log.error(failure, 'Frames cannot be sent.');
+    },
+  };
+}

@@ -1,0 +1,22 @@
+/** `tapline-forwarder`: captures on a SPAN port, stores hourly PCAPs per source, tunnels the frames to the collector. */
+import { runProgram } from '@tapline/shared/daemon/run.ts';
+import { forwarderSchema } from './config.ts';
+import { startForwarder } from './pipeline.ts';
+
+import { splitCommand } from './split-command.ts';
+
+await runProgram({
+  name: 'tapline-forwarder',
+  summary:
+    'Captures on a SPAN port, stores hourly PCAPs per source, and tunnels the raw frames to the collector.',
+  schema: forwarderSchema,
+  defaultConfig: '/etc/tapline/forwarder.yaml',
+  examples: [
+    'tapline-forwarder -c forwarder.yaml',
+    'tapline-forwarder check forwarder.yaml',
+    'tcpdump -i eth1 -w - | tapline-forwarder -c stdin.yaml',
+    'tapline-forwarder split -o split/ day.pcap.gz',
+  ],
+  commands: [splitCommand()],
+  start: startForwarder,
+});

@@ -1,0 +1,142 @@
+/**
+ * Fields that more than one configuration has: text in, a checked value out. Each carries a description that says what
+ * to write; it becomes the remedy in an error and stands beside the key in `config/*.yaml`.
+ */
+import { z } from 'zod';
+import { parseAddress } from '../packet/ip-address.ts';
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  B: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+};
+const DURATION_UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** A number of bytes between the two limits: `64MiB`, `512KiB`, or plain bytes. Output: bytes. */
+export function byteSize(minBytes: number, maxBytes: number) {
+  const hint = `write a size from ${sizeText(minBytes)} to ${sizeText(maxBytes)}, such as 64MiB`;
+  return quantity(
+    /^(\d+(?:\.\d+)?) ?([KMGT]i?B|B)?$/,
+    SIZE_UNITS,
+    minBytes,
+    maxBytes,
+    'not a size in range',
+    hint,
+  );
+}
+
+/** A span of time between the two limits: `50ms`, `1s`, `10m`, `1h`, `7d`. Output: milliseconds. */
+export function duration(minMs: number, maxMs: number) {
+  const hint = `write a duration from ${durationText(minMs)} to ${durationText(maxMs)}, such as ${durationText(Math.min(Math.max(1000, minMs), maxMs))}`;
+  return quantity(
+    /^(\d+(?:\.\d+)?) ?(ms|s|m|h|d)$/,
+    DURATION_UNITS,
+    minMs,
+    maxMs,
+    'not a duration in range',
+    hint,
+  );
+}
+
+/** One exact IPv4 or IPv6 address. */
+export const ipAddress = z
+  .string()
+  .refine((text) => parseAddress(text) !== null, 'not an IP address')
+  .describe('write one IPv4 or IPv6 address, such as 10.0.1.7 or fe80::1; networks (/24) are not taken');
+
+/** A TCP or UDP port; 0 lets the system choose, where that makes sense. */
+export function port(min: 0 | 1) {
+  return z.number().int().min(min).max(65_535).describe(`write a port from ${min} to 65535`);
+}
+
+/** The beginning of a file name. */
+export const filePrefix = z
+  .string()
+  .min(1)
+  .max(200)
+  .refine((text) => !/[/\0]/.test(text) && !text.startsWith('.'), 'not the beginning of a file name')
+  .describe('write the beginning of a file name, such as plc1; no slash, no leading dot');
+
+/** A path; relative ones start at the directory the program was started in, as SecureOT's did. */
+export const path = z.string().min(1).max(4096).describe('write a path, such as /var/lib/tapline/pcap');
+
+/** A host name or address. */
+export const host = z
+  .string()
+  .regex(/^[A-Za-z0-9._:-]{1,253}$/, 'not a host name or address')
+  .describe('write a host name or an IP address, such as 192.0.2.10');
+
+/** Where the metrics are served: loopback only. A probe opens no door. */
+export const loopbackListen = z
+  .string()
+  .transform((text, context) => {
+    const match = /^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):(\d{1,5})$/.exec(text);
+    const number = Number(match?.[2]);
+    if (match === null || number > 65_535) {
+      context.issues.push({ code: 'custom', message: 'not a loopback address with a port', input: text });
+      return z.NEVER;
+    }
+    return { host: (match[1] as string).replace(/[[\]]/g, ''), port: number };
+  })
+  .describe(
+    'write a loopback address and a port, such as 127.0.0.1:9617; other addresses would open a door into the plant',
+  );
+
+/** The part of every configuration that decides how much is logged. */
+export const log = z
+  .strictObject({
+    level: z
+      .enum(['debug', 'info', 'warn', 'error'])
+      .default('info')
+      .describe('write debug, info, warn or error'),
+  })
+  .prefault({});
+
+/** The part of every configuration that serves the counters. */
+export const metrics = z.strictObject({ listen: loopbackListen }).optional();
+
+function quantity(
+  pattern: RegExp,
+  units: Readonly<Record<string, number>>,
+  min: number,
+  max: number,
+  message: string,
+  hint: string,
+) {
+  return z
+    .union([z.string(), z.number()])
+    .transform((value, context) => {
+      const match = pattern.exec(String(value).trim());
+      const unit = (match?.[2] ?? '').replace(/^([KMGT])B$/, '$1iB');
+      const amount = match === null ? NaN : Number(match[1]) * (units[unit] ?? NaN);
+      if (!(amount >= min && amount <= max)) {
+        context.issues.push({ code: 'custom', message, input: value });
+        return z.NEVER;
+      }
+      return Math.round(amount);
+    })
+    .describe(hint);
+}
+
+function sizeText(bytes: number): string {
+  for (const [unit, factor] of Object.entries(SIZE_UNITS).reverse()) {
+    if (unit !== '' && bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  }
+  return `${bytes}B`;
+}
+
+function durationText(milliseconds: number): string {
+  for (const [unit, factor] of Object.entries(DURATION_UNITS).reverse()) {
+    if (milliseconds >= factor && milliseconds % factor === 0) return `${milliseconds / factor}${unit}`;
+  }
+  return `${milliseconds}ms`;
+}

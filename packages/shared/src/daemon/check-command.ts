@@ -1,0 +1,40 @@
+/** `tapline-… check FILE`: reads a configuration as the daemon would, and says every mistake at once or "ok". */
+import { Command } from 'commander';
+import type { z } from 'zod';
+import { OperatingError } from '../base/errors.ts';
+import { loadConfig } from '../config/load.ts';
+import { problemsOf } from '../config/problem.ts';
+import { EXIT_CONFIG } from './exit-code.ts';
+
+/** The `check` subcommand for a schema. Exit code 0 when the file is right, 2 when it is not. */
+export function checkCommand(schema: z.ZodType): Command {
+  return new Command('check')
+    .summary('check a configuration file')
+    .description(
+      'Reads a configuration as the daemon would and names every mistake at once, with file, line and remedy.',
+    )
+    .argument('<file>', 'the configuration')
+    .option('--json', 'print the resolved configuration, or the mistakes, as JSON', false)
+    .addHelpText(
+      'after',
+      '\nExample:\n  check /etc/tapline/forwarder.yaml && systemctl reload tapline-forwarder\n',
+    )
+    .exitOverride()
+    .action((file: string, options: { json: boolean }) => {
+      try {
+        const { value } = loadConfig(schema, file);
+        process.stdout.write(
+          options.json ? `${JSON.stringify({ file, ok: true, config: value }, null, 2)}\n` : `${file}: ok\n`,
+        );
+      } catch (error) {
+        if (!(error instanceof OperatingError)) throw error;
+        const problems = problemsOf(error);
+        if (options.json)
+          process.stdout.write(
+            `${JSON.stringify({ file, ok: false, problems, message: error.message }, null, 2)}\n`,
+          );
+        else process.stderr.write(`${error.message}\n`);
+        process.exitCode = EXIT_CONFIG;
+      }
+    });
+}

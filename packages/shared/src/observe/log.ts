@@ -1,0 +1,35 @@
+/**
+ * The log: one line per event on standard error (standard output may carry packets), constant messages, data in fields.
+ * JSON for machines; on a terminal the same events as short lines for people.
+ *
+ * debug = for developers · info = what happens in a day · warn = unexpected, nothing lost · error = lost, or a person must act
+ */
+import pino from 'pino';
+
+export type Log = pino.Logger;
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+const STANDARD_ERROR = 2;
+
+/** A logger for `program`. Lines are written at once: what a crash said last matters most. */
+export function createLog(program: string, level: LogLevel, isTerminal = process.stderr.isTTY): Log {
+  const options = { level, base: { program }, timestamp: pino.stdTimeFunctions.isoTime };
+  if (!isTerminal) return pino(options, pino.destination({ dest: STANDARD_ERROR, sync: true }));
+  return pino(options, { write: (line: string) => process.stderr.write(humanLine(line)) });
+}
+
+/** `14:03:07 warn  The disk refuses packets.  reason=disk-full …` */
+function humanLine(json: string): string {
+  const {
+    level,
+    time,
+    msg,
+    program: _,
+    books: __,
+    ...fields
+  } = JSON.parse(json) as Record<string, unknown> & { level: number };
+  const words = Object.entries(fields).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  return `${String(time).slice(11, 19)} ${(pino.levels.labels[level] ?? '').padEnd(5)} ${String(msg)}  ${words.join(' ')}\n`;
+}

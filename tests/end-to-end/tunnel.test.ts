@@ -1,0 +1,381 @@
+/**
+ * Forwarder and collector halves of the tunnel against each other, over real sockets. The question is always the same:
+ * is every packet offered either at the collector, once and in order, or in a gap or a counter that says so?
+ */
+import { connect } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { TunnelUplink } from '../../packages/forwarder/src/tunnel/tunnel-uplink.ts';
+import type { UplinkEvents, UplinkOptions } from '../../packages/forwarder/src/tunnel/uplink.ts';
+import { OperatingError } from '../../packages/shared/src/base/errors.ts';
+import { FRAME_REFUSE, FRAME_REPORT, encodeFrame } from '../../packages/shared/src/tunnel/frame.ts';
+import { decodeRefuse, encodeHello, type Refuse } from '../../packages/shared/src/tunnel/messages.ts';
+import { encodeBatch } from '../../packages/shared/src/tunnel/packet-batch.ts';
+import {
+  decodeChunks,
+  numberedBatch,
+  seededRandom,
+} from '../../packages/shared/src/tunnel/tunnel-test-support.ts';
+import { CuttingProxy } from '../support/cutting-proxy.ts';
+import { TestCollector, type TestCollectorOptions } from '../support/tunnel-collector.ts';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function startCollector(options: TestCollectorOptions = {}): Promise<TestCollector> {
+  const collector = await new TestCollector(options).open();
+  cleanups.push(() => collector.close());
+  return collector;
+}
+
+function startUplink(port: number, options: Partial<UplinkOptions> = {}, events: UplinkEvents = {}): TunnelUplink {
+  const uplink = new TunnelUplink(
+    {
+      protocol: 'tunnel',
+      host: '127.0.0.1',
+      port,
+      sensor: 'probe-1',
+      compression: 'zstd',
+      onFull: 'wait',
+      retryFirstMs: 2,
+      retryCapMs: 20,
+      ...options,
+    },
+    { events, random: seededRandom(1) },
+  );
+  cleanups.push(() => uplink.drain(0));
+  uplink.start();
+  return uplink;
+}
+
+/** Offers packets `first` to `last`, in batches whose sizes come from the seed. */
+async function offerNumbers(uplink: TunnelUplink, first: number, last: number, random: () => number): Promise<void> {
+  for (let next = first; next <= last; ) {
+    await uplink.waitForRoom();
+    const count = Math.min(last - next + 1, 1 + Math.floor(random() * 400));
+    uplink.offer(numberedBatch(next, count, 60 + Math.floor(random() * 200)));
+    next += count;
+    expectBalance(uplink);
+    // Now and then the capture has nothing, and the sockets get their turn.
+    if (random() < 0.3) await new Promise((resolve) => setTimeout(resolve, random() * 4));
+  }
+}
+
+function expectBalance({ counters }: TunnelUplink): void {
+  const dropped = Object.values(counters.dropped).reduce((sum, count) => sum + count, 0);
+  expect(counters.acknowledgedPackets + counters.queuedPackets + dropped).toBe(counters.offeredPackets);
+}
+
+function numbers(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(condition()).toBe(true);
+}
+
+describe('the tunnel', () => {
+  it.each(['zstd', 'lz4', 'none'] as const)('carries every packet once and in order with %s', async (compression) => {
+    const collector = await startCollector();
+    const uplink = startUplink(collector.port, { compression });
+    await offerNumbers(uplink, 1, 20_000, seededRandom(3));
+    expect(await uplink.drain(30_000)).toBe(0);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20_000));
+    expect(uplink.counters.acknowledgedPackets).toBe(20_000);
+    const intake = collector.sessions.sensors[0];
+    expect(intake?.counters).toMatchObject({ packets: 20_000, duplicateFrames: 0, missingFrames: 0, gaps: 0 });
+    expect(intake?.report).toMatchObject({ final: true, counters: { uplink_offered_packets: 20_000 } });
+  });
+
+  it.each([1, 2, 3, 4, 5, 6])('loses and doubles nothing when connections are cut at random (seed %i)', async (seed) => {
+    const random = seededRandom(seed);
+    const collector = await startCollector();
+    const proxy = new CuttingProxy({
+      targetPort: () => collector.port,
+      bytesUntilCut: () => Math.floor(random() * random() * 400_000),
+    });
+    cleanups.push(() => {
+      proxy.close();
+    });
+    const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
+    await offerNumbers(uplink, 1, 30_000, random);
+    expect(await uplink.drain(60_000)).toBe(0);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
+    expect(proxy.cuts).toBeGreaterThan(3);
+    expectBalance(uplink);
+  });
+
+  it.each([11, 12, 13, 14])('loses and doubles nothing when the collector crashes at random (seed %i)', async (seed) => {
+    const random = seededRandom(seed);
+    let collector = await startCollector();
+    const { disks } = collector;
+    const proxy = new CuttingProxy({ targetPort: () => collector.port, bytesUntilCut: () => Infinity });
+    cleanups.push(() => {
+      proxy.close();
+    });
+    const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
+    let crashes = 0;
+    const offering = offerNumbers(uplink, 1, 30_000, random);
+    while (uplink.counters.offeredPackets < 30_000) {
+      await new Promise((resolve) => setTimeout(resolve, 20 + random() * 60));
+      collector.crash();
+      crashes++;
+      collector = await startCollector({ disks });
+    }
+    await offering;
+    expect(await uplink.drain(60_000)).toBe(0);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
+    expect(crashes).toBeGreaterThan(2);
+  });
+
+  it('tells the collector to the packet what a full queue had to drop', async () => {
+    const collector = await startCollector();
+    const { port } = collector;
+    await collector.close();
+    const gaps: number[] = [];
+    const uplink = startUplink(
+      port,
+      { onFull: 'drop-newest', queueBytesMax: 100_000, compression: 'none' },
+      { gapEnded: ({ packets }) => gaps.push(packets) },
+    );
+    for (let first = 1; first <= 5000; first += 100) uplink.offer(numberedBatch(first, 100, 100));
+    const dropped = uplink.counters.dropped['queue-full'];
+    expect(dropped).toBeGreaterThan(3000);
+    expectBalance(uplink);
+    const second = await startCollector({ port });
+    await until(() => uplink.counters.queuedPackets === 0);
+    uplink.offer(numberedBatch(5001, 10));
+    expect(await uplink.drain(30_000)).toBe(0);
+    const disk = second.disk('probe-1');
+    const kept = 5000 - dropped;
+    expect(disk.numbers).toEqual([...numbers(1, kept), ...numbers(5001, 5010)]);
+    expect(gaps).toEqual([dropped]);
+    expect(disk.gaps).toMatchObject([{ packets: dropped, bytes: dropped * 100, reason: 'queue-full' }]);
+    // Packet 1001 was captured one second after the new year, packet 5000 five.
+    expect(disk.gaps[0]?.fromNs).toBe(`${String(1_767_225_600 + Math.floor((kept + 1) / 1000))}${String((kept + 1) % 1000).padStart(3, '0')}000000`);
+    expect(disk.gaps[0]?.toNs).toBe('1767225605000000000');
+    expect(second.sessions.sensors[0]?.counters).toMatchObject({ gaps: 1, gapPackets: dropped });
+    expectBalance(uplink);
+  });
+
+  it('holds a replay back while the collector is slow, and drops nothing', async () => {
+    const collector = await startCollector({ uncommittedBytesMax: 50_000, bytesMax: 20_000 });
+    collector.disk('probe-1').commitMs = 30;
+    const uplink = startUplink(collector.port, { queueBytesMax: 60_000, compression: 'none' });
+    for (let first = 1; first <= 10_000; first += 100) {
+      await uplink.waitForRoom();
+      expect(uplink.counters.queuedBytes).toBeLessThan(60_000);
+      uplink.offer(numberedBatch(first, 100, 100));
+    }
+    expect(await uplink.drain(60_000)).toBe(0);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 10_000));
+  });
+
+  it('acknowledges nothing while the disk refuses, and goes on when it is back', async () => {
+    const failures: string[] = [];
+    const collector = await startCollector({ events: { commitFailed: ({ message }) => failures.push(message) } });
+    collector.disk('probe-1').failure = new OperatingError('ARCHIVE_FAILED', 'no space left');
+    const uplink = startUplink(collector.port);
+    uplink.offer(numberedBatch(1, 100));
+    await until(() => failures.length > 0);
+    expect(uplink.counters.acknowledgedPackets).toBe(0);
+    collector.disk('probe-1').failure = null;
+    expect(await uplink.drain(30_000)).toBe(0);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 100));
+  });
+
+  it('gives up at the deadline of a stop without a collector, and counts what it gave up', async () => {
+    const abandoned: number[] = [];
+    const uplink = startUplink(1, {}, { abandoned: ({ packets }) => abandoned.push(packets) });
+    uplink.offer(numberedBatch(1, 70));
+    expect(await uplink.drain(50)).toBe(70);
+    expect(uplink.offer(numberedBatch(71, 30))).toBe(false);
+    expect(uplink.counters.dropped.stopped).toBe(100);
+    expect(abandoned).toEqual([70]);
+    expectBalance(uplink);
+  });
+
+  it('does not wait for a collector when a stop finds nothing to send', async () => {
+    const uplink = startUplink(1);
+    const startedAtMs = performance.now();
+    expect(await uplink.drain(20_000)).toBe(0);
+    expect(performance.now() - startedAtMs).toBeLessThan(10_000);
+  });
+
+  it('lets a second connection of a sensor take over the first', async () => {
+    const closed: string[] = [];
+    const collector = await startCollector({ events: { sessionClosed: ({ reason }) => closed.push(reason) } });
+    const first = startUplink(collector.port, { retryFirstMs: 60_000, retryCapMs: 60_000 });
+    first.offer(numberedBatch(1, 10));
+    await until(() => first.counters.acknowledgedPackets === 10);
+    const second = startUplink(collector.port);
+    second.offer(numberedBatch(11, 10));
+    expect(await second.drain(10_000)).toBe(0);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20));
+    expect(closed[0]).toContain('took over');
+    expect(collector.sessions.sensors).toHaveLength(1);
+  });
+
+  it('keeps sensors apart', async () => {
+    const collector = await startCollector();
+    const uplinks = ['a', 'b', 'c'].map((sensor) => startUplink(collector.port, { sensor }));
+    uplinks.forEach((uplink, index) => uplink.offer(numberedBatch(index * 100, 50)));
+    for (const uplink of uplinks) expect(await uplink.drain(10_000)).toBe(0);
+    expect(collector.disk('b').numbers).toEqual(numbers(100, 149));
+    expect(collector.disk('c').numbers).toEqual(numbers(200, 249));
+  });
+
+  it('notes the frames that are gone when the collector lost its memory', async () => {
+    let collector = await startCollector();
+    const lost: number[] = [];
+    const proxy = new CuttingProxy({ targetPort: () => collector.port, bytesUntilCut: () => Infinity });
+    cleanups.push(() => {
+      proxy.close();
+    });
+    const uplink = startUplink(await proxy.open());
+    for (let i = 0; i < 5; i++) uplink.offer(numberedBatch(i * 10, 10));
+    await until(() => uplink.counters.acknowledgedPackets === 50);
+    collector.crash();
+    collector = await startCollector({ events: { framesMissing: ({ frames }) => lost.push(frames) } });
+    uplink.offer(numberedBatch(50, 10));
+    expect(await uplink.drain(10_000)).toBe(0);
+    expect(lost).toEqual([5]);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(50, 59));
+    expect(collector.disk('probe-1').gaps).toMatchObject([{ sequences: [1, 5], reason: 'frames-missing' }]);
+  });
+
+  it('ends a stop of the collector with everything received acknowledged', async () => {
+    const collector = await startCollector({ intervalMs: 60_000 });
+    const uplink = startUplink(collector.port, { retryFirstMs: 60_000, retryCapMs: 60_000 });
+    uplink.offer(numberedBatch(1, 10));
+    await until(() => collector.sessions.sensors[0]?.counters.packets === 10);
+    expect(uplink.counters.acknowledgedPackets).toBe(0);
+    await collector.close();
+    await until(() => uplink.counters.acknowledgedPackets === 10);
+  });
+
+  it('asks for a person when it is refused for good', async () => {
+    const collector = await startCollector({ sensorsMax: 0 });
+    const refusals: Refuse[] = [];
+    startUplink(collector.port, {}, { refused: (refusal) => refusals.push(refusal) });
+    await until(() => refusals.length > 0);
+    expect(refusals[0]).toMatchObject({ code: 'sensor', retryMs: 20 });
+  });
+
+  it('refuses a name that would leave the directory before any connection is made', () => {
+    expect(() => startUplink(1, { sensor: '../etc' })).toThrow(OperatingError);
+  });
+});
+
+/** Sends bytes to the collector and returns what it answered until it closed. */
+function exchange(port: number, bytes: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const answer: Buffer[] = [];
+    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+    socket.on('data', (chunk: Buffer) => answer.push(chunk));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      resolve(Buffer.concat(answer));
+    });
+  });
+}
+
+function hello(sensor = 'probe-1'): Uint8Array {
+  return encodeHello({
+    sensor,
+    epoch: '0123456789abcdef',
+    software: 'test',
+    firstSequence: 1,
+    codecs: ['zstd'],
+    interfaces: [],
+    sentAtMs: 0,
+  });
+}
+
+function refusalIn(answer: Buffer): Refuse {
+  const frame = decodeChunks([answer]).find(({ type }) => type === FRAME_REFUSE);
+  if (frame === undefined) throw new Error('no REFUSE came');
+  return decodeRefuse(frame);
+}
+
+describe('a collector among strangers', () => {
+  it('answers a wrong version with REFUSE', async () => {
+    const collector = await startCollector();
+    const bytes = hello();
+    bytes[4] = 9;
+    expect(refusalIn(await exchange(collector.port, bytes))).toMatchObject({ code: 'version' });
+  });
+
+  it('answers anything but a HELLO with REFUSE', async () => {
+    const collector = await startCollector();
+    const report = encodeFrame(FRAME_REPORT, 0, Buffer.from('{}'));
+    expect(refusalIn(await exchange(collector.port, report)).code).toBe('hello');
+    expect(refusalIn(await exchange(collector.port, encodeBatch(numberedBatch(1, 1), 1, 'none'))).code).toBe('hello');
+  });
+
+  it('refuses a codec it cannot decode', async () => {
+    const collector = await startCollector();
+    const text = Buffer.from(hello().subarray(32)).toString().replace('zstd', 'rar5');
+    expect(refusalIn(await exchange(collector.port, encodeFrame(1, 0, Buffer.from(text)))).code).toBe('codec');
+  });
+
+  it('refuses a stream with a hole in it, and keeps what came before', async () => {
+    const collector = await startCollector();
+    const bytes = Buffer.concat([
+      hello(),
+      encodeBatch(numberedBatch(1, 5), 1, 'zstd'),
+      encodeBatch(numberedBatch(6, 5), 3, 'zstd'),
+    ]);
+    expect(refusalIn(await exchange(collector.port, bytes))).toMatchObject({ code: 'protocol' });
+    await until(() => collector.disk('probe-1').numbers.length === 5);
+  });
+
+  it('drops who says nothing, half a HELLO or half a magic', async () => {
+    const collector = await startCollector({ helloTimeoutMs: 50, greetingTimeoutMs: 50 });
+    expect(await exchange(collector.port, new Uint8Array(0))).toHaveLength(0);
+    expect(await exchange(collector.port, hello().subarray(0, 3))).toHaveLength(0);
+    expect(refusalIn(await exchange(collector.port, hello().subarray(0, 40))).code).toBe('hello');
+    await until(() => collector.listener.connectionCount === 0);
+  });
+
+  it('gives up a sensor that falls silent', async () => {
+    const collector = await startCollector({ heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
+    await exchange(collector.port, hello());
+    expect(collector.sessions.sensors[0]?.isConnected).toBe(false);
+  });
+
+  it('keeps the connection of a sensor that has nothing to send but heartbeats', async () => {
+    const collector = await startCollector({ heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
+    const uplink = startUplink(collector.port, { heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(uplink.counters.connections).toBe(1);
+    expect(collector.sessions.sensors[0]?.clockOffsetMs).toBeTypeOf('number');
+    expect(Math.abs(collector.sessions.sensors[0]?.clockOffsetMs ?? 1000)).toBeLessThan(100);
+  });
+
+  it('says that it is full, and serves those it has', async () => {
+    const collector = await startCollector({ connectionsMax: 1 });
+    const uplink = startUplink(collector.port);
+    await until(() => uplink.counters.connections === 1);
+    expect(refusalIn(await exchange(collector.port, hello('other'))).code).toBe('busy');
+    uplink.offer(numberedBatch(1, 10));
+    expect(await uplink.drain(10_000)).toBe(0);
+  });
+
+  it('survives noise behind a good handshake, and other sensors do not notice', async () => {
+    const collector = await startCollector();
+    const uplink = startUplink(collector.port, { sensor: 'good' });
+    const random = seededRandom(5);
+    for (let i = 0; i < 30; i++) {
+      const noise = Uint8Array.from({ length: 200 }, () => Math.floor(random() * 256));
+      const batch = encodeBatch(numberedBatch(i, 1), 1, 'zstd');
+      batch[Math.floor(random() * batch.byteLength)] = 0xa5;
+      await exchange(collector.port, Buffer.concat([hello('bad'), i % 2 === 0 ? batch : noise, noise]));
+      uplink.offer(numberedBatch(i, 1));
+    }
+    expect(await uplink.drain(10_000)).toBe(0);
+    expect(collector.disk('good').numbers).toEqual(numbers(0, 29));
+  });
+});
