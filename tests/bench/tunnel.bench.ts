@@ -12,6 +12,8 @@
  * Machines drift: compare codecs within one run only.
  */
 import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { Worker, isMainThread, parentPort } from 'node:worker_threads';
 import { PlainIntake } from '../../packages/collector/src/listen/plain-intake.ts';
 import { TcpListener } from '../../packages/collector/src/listen/tcp-listener.ts';
@@ -58,9 +60,7 @@ async function traffic(): Promise<Map<string, Batch[]>> {
   const named = process.argv.slice(2);
   if (named.length > 0) return new Map([['the captures named', await readBatches(named)]]);
   const sets = new Map<string, Batch[]>();
-  // The corpus helper belongs to the test runner; the bench runs without one.
-  const { readdirSync, existsSync } = await import('node:fs');
-  const { join, resolve } = await import('node:path');
+  // The corpus helper of the tests imports the test runner; the bench runs without one.
   const corpus = resolve(process.env['TAPLINE_CORPUS'] ?? '../shared/pcaps');
   for (const folder of FOLDERS) {
     const directory = join(corpus, folder);
@@ -72,7 +72,10 @@ async function traffic(): Promise<Map<string, Batch[]>> {
     sets.set(`corpus ${folder}`, await readBatches(files));
   }
   if (sets.size === 0)
-    sets.set('synthetic', Array.from({ length: 24 }, (_, i) => numberedBatch(i * 9000, 9000, 100)));
+    sets.set(
+      'synthetic',
+      Array.from({ length: 24 }, (_, i) => numberedBatch(i * 9000, 9000, 100)),
+    );
   return sets;
 }
 
@@ -116,7 +119,14 @@ async function runCollector(): Promise<void> {
 
 async function loopback(batches: readonly Batch[], codec: CodecName, port: number): Promise<number> {
   const uplink = new TunnelUplink(
-    { protocol: 'tunnel', host: '127.0.0.1', port, sensor: `bench-${codec}`, compression: codec, onFull: 'wait' },
+    {
+      protocol: 'tunnel',
+      host: '127.0.0.1',
+      port,
+      sensor: `bench-${codec}`,
+      compression: codec,
+      onFull: 'wait',
+    },
     { events: {} },
   );
   uplink.start();

@@ -100,7 +100,7 @@ describe('kill -9 of the collector', () => {
 
     let isOffering = true;
     const offering = (async () => {
-      for (let next = 1; next <= PACKETS; ) {
+      for (let next = 1; next <= PACKETS;) {
         await uplink.waitForRoom();
         const count = Math.min(PACKETS - next + 1, 1 + Math.floor(random() * 80));
         uplink.offer(mixedBatch(next, count, random));

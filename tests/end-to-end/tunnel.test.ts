@@ -8,7 +8,12 @@ import { TunnelUplink } from '../../packages/forwarder/src/tunnel/tunnel-uplink.
 import type { UplinkEvents, UplinkOptions } from '../../packages/forwarder/src/tunnel/uplink.ts';
 import { OperatingError } from '../../packages/shared/src/base/errors.ts';
 import { FRAME_REFUSE, FRAME_REPORT, encodeFrame } from '../../packages/shared/src/tunnel/frame.ts';
-import { decodeRefuse, encodeHello, type Refuse } from '../../packages/shared/src/tunnel/messages.ts';
+import {
+  decodeRefuse,
+  encodeBye,
+  encodeHello,
+  type Refuse,
+} from '../../packages/shared/src/tunnel/messages.ts';
 import { encodeBatch } from '../../packages/shared/src/tunnel/packet-batch.ts';
 import {
   decodeChunks,
@@ -29,7 +34,11 @@ async function startCollector(options: TestCollectorOptions = {}): Promise<TestC
   return collector;
 }
 
-function startUplink(port: number, options: Partial<UplinkOptions> = {}, events: UplinkEvents = {}): TunnelUplink {
+function startUplink(
+  port: number,
+  options: Partial<UplinkOptions> = {},
+  events: UplinkEvents = {},
+): TunnelUplink {
   const uplink = new TunnelUplink(
     {
       protocol: 'tunnel',
@@ -50,8 +59,13 @@ function startUplink(port: number, options: Partial<UplinkOptions> = {}, events:
 }
 
 /** Offers packets `first` to `last`, in batches whose sizes come from the seed. */
-async function offerNumbers(uplink: TunnelUplink, first: number, last: number, random: () => number): Promise<void> {
-  for (let next = first; next <= last; ) {
+async function offerNumbers(
+  uplink: TunnelUplink,
+  first: number,
+  last: number,
+  random: () => number,
+): Promise<void> {
+  for (let next = first; next <= last;) {
     await uplink.waitForRoom();
     const count = Math.min(last - next + 1, 1 + Math.floor(random() * 400));
     uplink.offer(numberedBatch(next, count, 60 + Math.floor(random() * 200)));
@@ -77,58 +91,72 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe('the tunnel', () => {
-  it.each(['zstd', 'lz4', 'none'] as const)('carries every packet once and in order with %s', async (compression) => {
-    const collector = await startCollector();
-    const uplink = startUplink(collector.port, { compression });
-    await offerNumbers(uplink, 1, 20_000, seededRandom(3));
-    expect(await uplink.drain(30_000)).toBe(0);
-    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20_000));
-    expect(uplink.counters.acknowledgedPackets).toBe(20_000);
-    const intake = collector.sessions.sensors[0];
-    expect(intake?.counters).toMatchObject({ packets: 20_000, duplicateFrames: 0, missingFrames: 0, gaps: 0 });
-    expect(intake?.report).toMatchObject({ final: true, counters: { uplink_offered_packets: 20_000 } });
-  });
+  it.each(['zstd', 'lz4', 'none'] as const)(
+    'carries every packet once and in order with %s',
+    async (compression) => {
+      const collector = await startCollector();
+      const uplink = startUplink(collector.port, { compression });
+      await offerNumbers(uplink, 1, 20_000, seededRandom(3));
+      expect(await uplink.drain(30_000)).toBe(0);
+      expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20_000));
+      expect(uplink.counters.acknowledgedPackets).toBe(20_000);
+      const intake = collector.sessions.sensors[0];
+      expect(intake?.counters).toMatchObject({
+        packets: 20_000,
+        duplicateFrames: 0,
+        missingFrames: 0,
+        gaps: 0,
+      });
+      expect(intake?.report).toMatchObject({ final: true, counters: { uplink_offered_packets: 20_000 } });
+    },
+  );
 
-  it.each([1, 2, 3, 4, 5, 6])('loses and doubles nothing when connections are cut at random (seed %i)', async (seed) => {
-    const random = seededRandom(seed);
-    const collector = await startCollector();
-    const proxy = new CuttingProxy({
-      targetPort: () => collector.port,
-      bytesUntilCut: () => Math.floor(random() * random() * 400_000),
-    });
-    cleanups.push(() => {
-      proxy.close();
-    });
-    const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
-    await offerNumbers(uplink, 1, 30_000, random);
-    expect(await uplink.drain(60_000)).toBe(0);
-    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
-    expect(proxy.cuts).toBeGreaterThan(3);
-    expectBalance(uplink);
-  });
+  it.each([1, 2, 3, 4, 5, 6])(
+    'loses and doubles nothing when connections are cut at random (seed %i)',
+    async (seed) => {
+      const random = seededRandom(seed);
+      const collector = await startCollector();
+      const proxy = new CuttingProxy({
+        targetPort: () => collector.port,
+        bytesUntilCut: () => Math.floor(random() * random() * 400_000),
+      });
+      cleanups.push(() => {
+        proxy.close();
+      });
+      const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
+      await offerNumbers(uplink, 1, 30_000, random);
+      expect(await uplink.drain(60_000)).toBe(0);
+      expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
+      expect(proxy.cuts).toBeGreaterThan(3);
+      expectBalance(uplink);
+    },
+  );
 
-  it.each([11, 12, 13, 14])('loses and doubles nothing when the collector crashes at random (seed %i)', async (seed) => {
-    const random = seededRandom(seed);
-    let collector = await startCollector();
-    const { disks } = collector;
-    const proxy = new CuttingProxy({ targetPort: () => collector.port, bytesUntilCut: () => Infinity });
-    cleanups.push(() => {
-      proxy.close();
-    });
-    const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
-    let crashes = 0;
-    const offering = offerNumbers(uplink, 1, 30_000, random);
-    while (uplink.counters.offeredPackets < 30_000) {
-      await new Promise((resolve) => setTimeout(resolve, 20 + random() * 60));
-      collector.crash();
-      crashes++;
-      collector = await startCollector({ disks });
-    }
-    await offering;
-    expect(await uplink.drain(60_000)).toBe(0);
-    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
-    expect(crashes).toBeGreaterThan(2);
-  });
+  it.each([11, 12, 13, 14])(
+    'loses and doubles nothing when the collector crashes at random (seed %i)',
+    async (seed) => {
+      const random = seededRandom(seed);
+      let collector = await startCollector();
+      const { disks } = collector;
+      const proxy = new CuttingProxy({ targetPort: () => collector.port, bytesUntilCut: () => Infinity });
+      cleanups.push(() => {
+        proxy.close();
+      });
+      const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
+      let crashes = 0;
+      const offering = offerNumbers(uplink, 1, 30_000, random);
+      while (uplink.counters.offeredPackets < 30_000) {
+        await new Promise((resolve) => setTimeout(resolve, 20 + random() * 60));
+        collector.crash();
+        crashes++;
+        collector = await startCollector({ disks });
+      }
+      await offering;
+      expect(await uplink.drain(60_000)).toBe(0);
+      expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
+      expect(crashes).toBeGreaterThan(2);
+    },
+  );
 
   it('tells the collector to the packet what a full queue had to drop', async () => {
     const collector = await startCollector();
@@ -154,7 +182,9 @@ describe('the tunnel', () => {
     expect(gaps).toEqual([dropped]);
     expect(disk.gaps).toMatchObject([{ packets: dropped, bytes: dropped * 100, reason: 'queue-full' }]);
     // Packet 1001 was captured one second after the new year, packet 5000 five.
-    expect(disk.gaps[0]?.fromNs).toBe(`${String(1_767_225_600 + Math.floor((kept + 1) / 1000))}${String((kept + 1) % 1000).padStart(3, '0')}000000`);
+    expect(disk.gaps[0]?.fromNs).toBe(
+      `${String(1_767_225_600 + Math.floor((kept + 1) / 1000))}${String((kept + 1) % 1000).padStart(3, '0')}000000`,
+    );
     expect(disk.gaps[0]?.toNs).toBe('1767225605000000000');
     expect(second.sessions.sensors[0]?.counters).toMatchObject({ gaps: 1, gapPackets: dropped });
     expectBalance(uplink);
@@ -175,7 +205,9 @@ describe('the tunnel', () => {
 
   it('acknowledges nothing while the disk refuses, and goes on when it is back', async () => {
     const failures: string[] = [];
-    const collector = await startCollector({ events: { commitFailed: ({ message }) => failures.push(message) } });
+    const collector = await startCollector({
+      events: { commitFailed: ({ message }) => failures.push(message) },
+    });
     collector.disk('probe-1').failure = new OperatingError('ARCHIVE_FAILED', 'no space left');
     const uplink = startUplink(collector.port);
     uplink.offer(numberedBatch(1, 100));
@@ -206,7 +238,9 @@ describe('the tunnel', () => {
 
   it('lets a second connection of a sensor take over the first', async () => {
     const closed: string[] = [];
-    const collector = await startCollector({ events: { sessionClosed: ({ reason }) => closed.push(reason) } });
+    const collector = await startCollector({
+      events: { sessionClosed: ({ reason }) => closed.push(reason) },
+    });
     const first = startUplink(collector.port, { retryFirstMs: 60_000, retryCapMs: 60_000 });
     first.offer(numberedBatch(1, 10));
     await until(() => first.counters.acknowledgedPackets === 10);
@@ -312,13 +346,17 @@ describe('a collector among strangers', () => {
     const collector = await startCollector();
     const report = encodeFrame(FRAME_REPORT, 0, Buffer.from('{}'));
     expect(refusalIn(await exchange(collector.port, report)).code).toBe('hello');
-    expect(refusalIn(await exchange(collector.port, encodeBatch(numberedBatch(1, 1), 1, 'none'))).code).toBe('hello');
+    expect(refusalIn(await exchange(collector.port, encodeBatch(numberedBatch(1, 1), 1, 'none'))).code).toBe(
+      'hello',
+    );
   });
 
   it('refuses a codec it cannot decode', async () => {
     const collector = await startCollector();
     const text = Buffer.from(hello().subarray(32)).toString().replace('zstd', 'rar5');
-    expect(refusalIn(await exchange(collector.port, encodeFrame(1, 0, Buffer.from(text)))).code).toBe('codec');
+    expect(refusalIn(await exchange(collector.port, encodeFrame(1, 0, Buffer.from(text)))).code).toBe(
+      'codec',
+    );
   });
 
   it('refuses a stream with a hole in it, and keeps what came before', async () => {
@@ -330,6 +368,20 @@ describe('a collector among strangers', () => {
     ]);
     expect(refusalIn(await exchange(collector.port, bytes))).toMatchObject({ code: 'protocol' });
     await until(() => collector.disk('probe-1').numbers.length === 5);
+  });
+
+  it('skips and counts frames of types it does not know', async () => {
+    const collector = await startCollector();
+    const future = encodeFrame(200, 0, new Uint8Array(1000));
+    const bytes = Buffer.concat([
+      hello(),
+      future,
+      encodeBatch(numberedBatch(1, 5), 1, 'zstd'),
+      encodeBye({ reason: 'done' }),
+    ]);
+    await exchange(collector.port, bytes);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 5));
+    expect(collector.sessions.sensors[0]?.counters.unknownFrames).toBe(1);
   });
 
   it('drops who says nothing, half a HELLO or half a magic', async () => {

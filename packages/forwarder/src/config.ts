@@ -22,11 +22,7 @@ import { z } from 'zod';
 
 const MIB = 2 ** 20;
 /** IFNAMSIZ - 1. */
-const interfaceName = z
-  .string()
-  .min(1)
-  .max(15)
-  .describe('write the name of an interface, such as eth1 (`ip -br link` lists them)');
+const interfaceName = z.string().min(1).max(15);
 
 /** A host's name may hold what a sensor's may not. */
 function defaultSensor(): string {
@@ -37,13 +33,21 @@ function defaultSensor(): string {
   return name === '' ? 'sensor' : name;
 }
 
+/** Rules between keys are checked also where another key is wrong: all mistakes at once. */
+const always = ({ value }: { value: unknown }): boolean => typeof value === 'object' && value !== null;
+
 const capture = z
   .strictObject({
     driver: z
       .enum(['afpacket', 'cap', 'file', 'stdin'])
       .default('afpacket')
       .describe('write afpacket, cap, file or stdin'),
-    interface: z.union([interfaceName, z.array(interfaceName).min(1).max(16)]).optional(),
+    interface: z
+      .union([interfaceName, z.array(interfaceName).min(1).max(16)])
+      .optional()
+      .describe(
+        'write the name of an interface, such as eth1, or a list of up to 16 (`ip -br link` lists them)',
+      ),
     bpf_filter: z
       .string()
       .max(65_536)
@@ -64,24 +68,23 @@ const capture = z
       .default('max')
       .describe('write max, recorded, or a factor such as 10'),
   })
-  .superRefine((value, context) => {
-    const isLive = value.driver === 'afpacket' || value.driver === 'cap';
-    if (isLive && value.interface === undefined)
-      context.addIssue({ code: 'custom', path: ['interface'], message: 'is missing', input: value });
-    if (value.driver === 'file' && value.files === undefined)
-      context.addIssue({
-        code: 'custom',
-        path: ['files'],
-        message: 'is missing: driver is file',
-        input: value,
-      });
-    if (value.driver !== 'file' && value.files !== undefined)
-      context.addIssue({
-        code: 'custom',
-        path: ['files'],
-        message: `goes with driver: file, and driver is ${value.driver}`,
-        input: value,
-      });
+  .refine(
+    ({ driver, interface: name }) => (driver !== 'afpacket' && driver !== 'cap') || name !== undefined,
+    {
+      path: ['interface'],
+      error: 'is missing',
+      when: always,
+    },
+  )
+  .refine(({ driver, files }) => driver !== 'file' || files !== undefined, {
+    path: ['files'],
+    error: 'is missing: driver is file',
+    when: always,
+  })
+  .refine(({ driver, files }) => driver === 'file' || files === undefined, {
+    path: ['files'],
+    error: 'goes with driver: file, and driver is another',
+    when: always,
   });
 
 const archive = z
@@ -151,14 +154,9 @@ export const forwarderSchema = z
     metrics,
     log,
   })
-  .superRefine((value, context) => {
-    if (!value.archive.enable && value.forward?.enable !== true)
-      context.addIssue({
-        code: 'custom',
-        path: ['archive', 'enable'],
-        message: 'nothing is stored and nothing forwarded: packets would go nowhere',
-        input: value,
-      });
+  .refine(({ archive: { enable }, forward: to }) => enable || to?.enable === true, {
+    path: ['archive', 'enable'],
+    error: 'nothing is stored and nothing forwarded: packets would go nowhere',
   });
 
 export type ForwarderConfig = z.infer<typeof forwarderSchema>;

@@ -65,7 +65,8 @@ export class ResumePointFile {
       const generation = point?.generation ?? 0;
       const positions = new Map<string, number>(point?.positions);
       for (const journal of this.#journalsFrom(generation)) {
-        this.#generation = Math.max(this.#generation, journal);
+        // One beyond: nothing is ever appended to a journal whose last line may be torn.
+        this.#generation = journal + 1;
         this.#mergeJournal(journal, positions);
       }
       this.#generation = Math.max(this.#generation, generation);

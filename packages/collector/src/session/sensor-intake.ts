@@ -38,6 +38,8 @@ export interface IntakeCounters {
   gapBytes: number;
   /** Frames that the sensor no longer had when this collector asked: an unknown number of packets. */
   missingFrames: number;
+  /** Of types that this version does not know: skipped. */
+  unknownFrames: number;
   sessions: number;
   commits: number;
   commitsFailed: number;
@@ -255,6 +257,7 @@ function newIntakeCounters(): IntakeCounters {
     gapPackets: 0,
     gapBytes: 0,
     missingFrames: 0,
+    unknownFrames: 0,
     sessions: 0,
     commits: 0,
     commitsFailed: 0,

@@ -99,7 +99,6 @@ export class Session implements AttachedSession {
   #whenClosed: () => void = () => undefined;
   /** Resolves when the session is over. */
   readonly closed: Promise<void>;
-  unknownFrames = 0;
 
   constructor(socket: Duplex, peer: string, options: SessionOptions, dependencies: SessionDependencies) {
     this.#socket = socket;
@@ -223,7 +222,7 @@ export class Session implements AttachedSession {
       default:
         if (frame.type >= 1 && frame.type <= FRAME_BYE)
           throw broken('order', `a ${frameTypeName(frame.type)} is out of place`, { type: frame.type });
-        this.unknownFrames++;
+        intake.counters.unknownFrames++;
     }
   }
 

@@ -37,7 +37,10 @@ describe('the send queue', () => {
   });
 
   it('equals a plain list under any mixture of calls', () => {
-    const step = fc.record({ kind: fc.constantFrom('push', 'take', 'acknowledge', 'rewind'), amount: fc.nat(60) });
+    const step = fc.record({
+      kind: fc.constantFrom('push', 'take', 'acknowledge', 'rewind'),
+      amount: fc.nat(60),
+    });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
         const queue = new SendQueue();

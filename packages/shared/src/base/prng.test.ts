@@ -4,7 +4,13 @@ import { Prng } from './prng.ts';
 describe('seeded chance', () => {
   it('draws the same numbers for the same seed and stream, for ever', () => {
     const random = new Prng(1, 'modbus');
-    expect([random.u32(), random.u32(), random.u32()]).toMatchInlineSnapshot();
+    expect([random.u32(), random.u32(), random.u32()]).toMatchInlineSnapshot(`
+      [
+        3775317294,
+        2538040974,
+        3862222482,
+      ]
+    `);
   });
 
   it('draws other numbers for another seed, stream or high half of the seed', () => {

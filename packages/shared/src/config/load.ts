@@ -49,7 +49,7 @@ export function parseConfig<T>(schema: z.ZodType<T>, text: string, file: string)
     );
     throw configError(file, problems.slice(0, PROBLEMS_MAX), text);
   }
-  const result = schema.safeParse(valueOf(document, places, text));
+  const result = schema.safeParse(valueOf(document, places, text), { reportInput: true });
   if (!result.success) {
     const problems = result.error.issues.flatMap((issue) => describe(issue, schema, places));
     throw configError(file, problems.sort(byPlace).slice(0, PROBLEMS_MAX), text);

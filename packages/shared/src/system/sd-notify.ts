@@ -62,7 +62,7 @@ function opener(path: string): (message: string) => void {
     protocol: number,
   ) => number;
   const sendto = libc.func(
-    'ssize_t sendto(int fd, const void *data, size_t bytes, int flags, const void *address, uint32_t addressBytes)',
+    'long sendto(int fd, const void *data, size_t bytes, int flags, const void *address, uint32_t addressBytes)',
   ) as unknown as (
     fd: number,
     data: Uint8Array,

@@ -16,7 +16,7 @@ import { CODEC_LZ4, CODEC_NONE, CODEC_ZSTD, broken } from './frame.ts';
 
 export type CodecName = 'none' | 'zstd' | 'lz4';
 
-/** In the order in which a collector prefers them, by measurement: see docs/protocol.md, "Codecs". */
+/** In the order in which a forwarder falls back, by measurement: see docs/protocol.md, "Codecs". */
 export const CODEC_NAMES: readonly CodecName[] = ['zstd', 'lz4', 'none'];
 export const CODEC_DEFAULT: CodecName = 'zstd';
 

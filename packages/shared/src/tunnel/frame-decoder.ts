@@ -34,7 +34,7 @@ export class FrameDecoder {
   #pendingBytes = 0;
   /** Length of the frame in `#pending`, 0 while its header is incomplete. */
   #frameBytes = 0;
-  #failure: unknown = null;
+  #failure: Error | null = null;
 
   constructor(batchesExpected: boolean) {
     this.batchesExpected = batchesExpected;
@@ -59,7 +59,7 @@ export class FrameDecoder {
       const bytes = this.#nextBytes();
       return bytes === null ? null : openFrame(bytes);
     } catch (error) {
-      this.#failure = error;
+      this.#failure = error as Error;
       this.#chunk = this.#kept = this.#pending = NOTHING;
       this.#chunkOffset = this.#pendingBytes = this.#frameBytes = 0;
       throw error;

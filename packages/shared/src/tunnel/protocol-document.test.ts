@@ -50,7 +50,11 @@ describe('the worked example in docs/protocol.md', () => {
   it('decodes to what the text says, and encodes to the same bytes', () => {
     const hello = example('HELLO');
     expect(hello.frame.type).toBe(FRAME_HELLO);
-    expect(decodeHello(hello.frame)).toMatchObject({ sensor: 'p1', epoch: '0123456789abcdef', firstSequence: 1 });
+    expect(decodeHello(hello.frame)).toMatchObject({
+      sensor: 'p1',
+      epoch: '0123456789abcdef',
+      firstSequence: 1,
+    });
     expect(Buffer.from(encodeHello(decodeHello(hello.frame)))).toEqual(hello.bytes);
 
     const welcome = example('WELCOME');
@@ -59,7 +63,12 @@ describe('the worked example in docs/protocol.md', () => {
 
     const batch = example('BATCH');
     expect(batch.frame).toMatchObject({ type: FRAME_BATCH, sequence: 1, packetCount: 1 });
-    expect(decodeBatch(batch.frame)).toMatchObject({ packetCount: 1, linkType: 1, interfaceId: 0, byteLength: 58 });
+    expect(decodeBatch(batch.frame)).toMatchObject({
+      packetCount: 1,
+      linkType: 1,
+      interfaceId: 0,
+      byteLength: 58,
+    });
     expect(encodeBatch(decodeBatch(batch.frame), 1, 'none')).toEqual(batch.bytes);
 
     const gap = example('GAP');
