@@ -16,7 +16,11 @@ import type { z } from 'zod';
 import { Program } from './support/child.ts';
 import { projectRoot } from './support/project.ts';
 
-const SCHEMAS = { forwarder: forwarderSchema, collector: collectorSchema, analyzer: analyzerSchema } as const;
+const SCHEMAS: Record<'forwarder' | 'collector' | 'analyzer', z.ZodType> = {
+  forwarder: forwarderSchema,
+  collector: collectorSchema,
+  analyzer: analyzerSchema,
+};
 
 /** `line:column key: message` of every problem in a text. */
 function problems(schema: z.ZodType, text: string): string[] {

@@ -77,3 +77,10 @@ export class Program {
     for (const wake of waiters) wake();
   }
 }
+
+/** The newest books of a program: its counters, as it logged them. */
+export function booksOf(program: Program): Record<string, Record<string, unknown>> {
+  const line = program.log.findLast((entry) => entry['books'] !== undefined);
+  if (line === undefined) throw new Error(`no books were logged:\n${program.transcript()}`);
+  return line['books'] as Record<string, Record<string, unknown>>;
+}

@@ -55,6 +55,11 @@ export interface Program<T extends CommonConfig> {
 
 /** Runs a program with the process's arguments to its end, and sets the exit code. */
 export async function runProgram<T extends CommonConfig>(program: Program<T>): Promise<void> {
+  // `… | head` closes the pipe early: that is no failure of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT_CLEAN);
+    throw error;
+  });
   const command = new Command(program.name)
     .description(program.summary)
     .version(packageVersion(), '-V, --version')
