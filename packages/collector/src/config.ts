@@ -18,6 +18,8 @@ import {
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
+/** Small packets of many sources take more room in buffers than on the wire. */
+const BUFFER_PER_UNCOMMITTED = 4;
 const SECUREOT_KEYS = new Set([
   'port',
   'protocol',
@@ -41,7 +43,7 @@ const archive = z
       .max(100_000)
       .default(512)
       .describe('write a number from 8 to 100000'),
-    buffer_size: byteSize(MIB, 65_536 * MIB).default(256 * MIB),
+    buffer_size: byteSize(4 * MIB, 4096 * MIB).default(64 * MIB),
     sources_max: z
       .number()
       .int()
@@ -75,38 +77,48 @@ const limits = z
   })
   .prefault({});
 
-export const collectorSchema = z.strictObject({
-  bind: z
-    .string()
-    .min(1)
-    .max(253)
-    .optional()
-    .describe('write the address to listen on, such as 0.0.0.0 or 192.0.2.10'),
-  port: port(0),
-  protocol: z
-    .string()
-    .toLowerCase()
-    .pipe(z.enum(['tcp', 'udp']))
-    .describe('write tcp (tunnel and plain TCP) or udp (one datagram per frame)'),
-  plain: z
-    .strictObject({
-      enable: z.boolean().default(true).describe('write true or false'),
-      payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
-    })
-    .prefault({}),
-  routing_rules: z
-    .array(z.strictObject({ ip: ipAddress, output_prefix: filePrefix }))
-    .max(100_000)
-    .default([]),
-  default_output_prefix: filePrefix.optional(),
-  output_directories: z
-    .strictObject({ pcap_raw_output_path: path })
-    .prefault({ pcap_raw_output_path: '/var/lib/tapline-collector/pcap' }),
-  archive,
-  limits,
-  metrics,
-  log,
-});
+export const collectorSchema = z
+  .strictObject({
+    bind: z
+      .string()
+      .min(1)
+      .max(253)
+      .optional()
+      .describe('write the address to listen on, such as 0.0.0.0 or 192.0.2.10'),
+    port: port(0),
+    protocol: z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum(['tcp', 'udp']))
+      .describe('write tcp (tunnel and plain TCP) or udp (one datagram per frame)'),
+    plain: z
+      .strictObject({
+        enable: z.boolean().default(true).describe('write true or false'),
+        payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
+      })
+      .prefault({}),
+    routing_rules: z
+      .array(z.strictObject({ ip: ipAddress, output_prefix: filePrefix }))
+      .max(100_000)
+      .default([]),
+    default_output_prefix: filePrefix.optional(),
+    output_directories: z
+      .strictObject({ pcap_raw_output_path: path })
+      .prefault({ pcap_raw_output_path: '/var/lib/tapline-collector/pcap' }),
+    archive,
+    limits,
+    metrics,
+    log,
+  })
+  .refine(
+    ({ archive: { buffer_size }, limits: { uncommitted_size } }) =>
+      buffer_size >= BUFFER_PER_UNCOMMITTED * uncommitted_size,
+    {
+      path: ['archive', 'buffer_size'],
+      error:
+        'is too small for limits.uncommitted_size: while a disk refuses, accepted packets must find room in it',
+    },
+  );
 
 export type CollectorConfig = z.infer<typeof collectorSchema>;
 

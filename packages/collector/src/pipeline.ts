@@ -8,7 +8,8 @@
  * What must stay true:
  * - a batch is acknowledged when its packets are on the disk, not before;
  * - a sensor that misbehaves costs itself its connection, and the others nothing;
- * - all archives together keep to one budget of memory and one of descriptors.
+ * - what was accepted always finds room in its sensor's buffers, also while the disk refuses: nothing acknowledged is lost;
+ * - all archives together keep to one budget of descriptors.
  */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +20,6 @@ import {
   type ArchiveOptions,
   type ArchiveRule,
 } from '@tapline/shared/archive/archive-options.ts';
-import { BufferPool } from '@tapline/shared/archive/buffer-pool.ts';
 import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
@@ -54,7 +54,6 @@ class Collector implements RunningDaemon {
   readonly finished: Promise<number>;
   readonly #context: DaemonContext;
   readonly #openFiles: OpenFiles;
-  readonly #buffers: BufferPool;
   readonly #stores = new Map<string, ArchiveStore>();
   readonly #sessions: SessionTable;
   readonly #plain: PlainIntake;
@@ -67,7 +66,6 @@ class Collector implements RunningDaemon {
     this.#config = config;
     this.#context = context;
     this.#openFiles = new OpenFiles(systemFiles, config.archive.open_files_max);
-    this.#buffers = new BufferPool(config.archive.buffer_size);
     this.#sessions = new SessionTable(
       {
         collector: hostname(),
@@ -245,13 +243,9 @@ class Collector implements RunningDaemon {
       ...(defaultPrefix === undefined ? {} : { defaultPrefix }),
       flushIntervalMs: archive.flush_interval,
       sourcesMax: archive.sources_max,
+      bufferBytesMax: archive.buffer_size,
     };
-    return new Archive(options, {
-      files: systemFiles,
-      events,
-      openFiles: this.#openFiles,
-      buffers: this.#buffers,
-    });
+    return new Archive(options, { files: systemFiles, events, openFiles: this.#openFiles });
   }
 
   #directoryOf(name: string): string {

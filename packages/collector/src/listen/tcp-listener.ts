@@ -71,7 +71,7 @@ export class TcpListener {
     );
   }
 
-  /** Resolves when the port is open. Rejects with CONFIG_INVALID when it cannot be. */
+  /** Resolves when the port is open. Rejects with LISTEN_FAILED when it cannot be. */
   async open(): Promise<AddressInfo> {
     const { host, port } = this.#options;
     try {
@@ -79,7 +79,7 @@ export class TcpListener {
       await once(this.#server, 'listening');
     } catch (error) {
       const message = `cannot listen on ${host}:${String(port)}: ${messageOf(error)}`;
-      throw new OperatingError('CONFIG_INVALID', message, { host, port }, error);
+      throw new OperatingError('LISTEN_FAILED', message, { host, port }, error);
     }
     // accept() failing for want of descriptors is survived; the kernel keeps the queue.
     this.#server.on('error', (error) => {

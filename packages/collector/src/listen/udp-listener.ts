@@ -47,7 +47,7 @@ export class UdpListener {
     });
   }
 
-  /** Resolves when the port is open. Rejects with CONFIG_INVALID when it cannot be. */
+  /** Resolves when the port is open. Rejects with LISTEN_FAILED when it cannot be. */
   async open(): Promise<AddressInfo> {
     const { host, port, receiveBufferBytes: wantedBytes = RECEIVE_BUFFER_BYTES } = this.#options;
     try {
@@ -55,7 +55,7 @@ export class UdpListener {
       await once(this.#socket, 'listening');
     } catch (error) {
       const message = `cannot listen on ${host}:${String(port)} (UDP): ${messageOf(error)}`;
-      throw new OperatingError('CONFIG_INVALID', message, { host, port }, error);
+      throw new OperatingError('LISTEN_FAILED', message, { host, port }, error);
     }
     this.#socket.on('error', (error) => {
       this.#events.socketFailed?.({ message: messageOf(error) });
