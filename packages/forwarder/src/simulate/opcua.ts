@@ -6,7 +6,7 @@ import type { Prng } from '@tapline/shared/base/prng.ts';
 import type { Host } from './host.ts';
 import { OpcUaWriter } from './opcua-encoding.ts';
 import { MICROSECOND, MILLISECOND, SECOND, type Process } from './scheduler.ts';
-import { TcpConversation, type TcpEnd } from './tcp-conversation.ts';
+import { TcpConversation } from './tcp-conversation.ts';
 import type { World } from './world.ts';
 
 export const OPCUA_PORT = 4840;

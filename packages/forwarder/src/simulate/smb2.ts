@@ -60,7 +60,7 @@ export class SmbClient {
   #messageId = 0;
   #session = 0;
   #tree = 0;
-  #file = new Uint8Array(16);
+  #file: Uint8Array = new Uint8Array(16);
 
   constructor(world: World, client: Host, server: Host, user: string, random: Prng) {
     this.tcp = new TcpConversation(world, 'smb2', client, server, SMB_PORT, random);

@@ -27,7 +27,7 @@ const SEGMENT_BYTES_MAX = 1460;
 const TIMESTAMP_BYTES = 12;
 /** A full segment at 1 Gbit/s takes so long to leave its host. */
 const SEGMENT_GAP_NS = 13 * MICROSECOND;
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** One end of a conversation. */
 export interface TcpEnd {
