@@ -54,7 +54,7 @@ export function* arpHousekeeping(world: World, host: Host, random: Prng): Proces
   const wire = world.wire('arp');
   sendArp(wire, REQUEST, host, UNKNOWN_MAC, host.ipv4, BROADCAST);
   for (;;) {
-    yield random.between(25, 60) * SECOND + random.below(MILLISECOND);
+    yield random.between(25 * SECOND, 60 * SECOND) + random.below(MILLISECOND);
     if (host.neighbours.length === 0) continue;
     const neighbour = random.pick(host.neighbours);
     sendArp(wire, REQUEST, host, UNKNOWN_MAC, neighbour.ipv4, neighbour.mac);

@@ -17,7 +17,8 @@ export function tlv(tag: number, ...parts: readonly ArrayLike<number>[]): Uint8A
 /** A non-negative INTEGER below 2^32: as few bytes as needed, a zero in front where the top bit would be a sign. */
 export function integer(tag: number, value: number): Uint8Array {
   const bytes = [value & 0xff];
-  for (let rest = Math.floor(value / 256); rest > 0; rest = Math.floor(rest / 256)) bytes.unshift(rest & 0xff);
+  for (let rest = Math.floor(value / 256); rest > 0; rest = Math.floor(rest / 256))
+    bytes.unshift(rest & 0xff);
   if ((bytes[0] as number) >= 0x80) bytes.unshift(0);
   return tlv(tag, bytes);
 }

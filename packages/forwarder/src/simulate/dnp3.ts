@@ -113,10 +113,13 @@ class Dnp3Link {
 
   *#request(functionCode: number, objects: Part): Process {
     this.#sequence = (this.#sequence + 1) & 0x0f;
-    const fields = this.#application.start().u8(WHOLE | this.#sequence).u8(functionCode);
+    const fields = this.#application
+      .start()
+      .u8(WHOLE | this.#sequence)
+      .u8(functionCode);
     objects(fields);
     yield* this.#fromMaster(fields);
-    yield* this.tcp.think(this.#random.between(3000, 15_000) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(3000 * MICROSECOND, 15_000 * MICROSECOND));
   }
 
   *#respond(objects: Part, confirm: boolean): Process {
@@ -124,24 +127,27 @@ class Dnp3Link {
     const fields = this.#application.start().u8(control).u8(RESPONSE).u8(this.#indications).u8(0);
     objects(fields);
     yield* this.#fromOutstation(fields);
-    yield* this.tcp.think(this.#random.between(1000, 4000) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(1000 * MICROSECOND, 4000 * MICROSECOND));
     if (confirm) yield* this.#confirm(WHOLE | this.#sequence);
   }
 
   *#unsolicited(objects: Part): Process {
     const sequence = this.#unsolicitedSequence;
     this.#unsolicitedSequence = (sequence + 1) & 0x0f;
-    const fields = this.#application.start().u8(WHOLE | CON | UNS | sequence).u8(UNSOLICITED_RESPONSE);
+    const fields = this.#application
+      .start()
+      .u8(WHOLE | CON | UNS | sequence)
+      .u8(UNSOLICITED_RESPONSE);
     fields.u8(this.#indications).u8(0);
     objects(fields);
     yield* this.#fromOutstation(fields);
-    yield* this.tcp.think(this.#random.between(1000, 4000) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(1000 * MICROSECOND, 4000 * MICROSECOND));
     yield* this.#confirm(WHOLE | UNS | sequence);
   }
 
   *#confirm(control: number): Process {
     yield* this.#fromMaster(this.#application.start().u8(control).u8(CONFIRM));
-    yield* this.tcp.sleep(this.#random.between(2, 6) * MILLISECOND);
+    yield* this.tcp.sleep(this.#random.between(2 * MILLISECOND, 6 * MILLISECOND));
   }
 
   *#fromMaster(fields: ByteWriter): Process {
@@ -168,9 +174,19 @@ class Dnp3Link {
 
   /** Group 1 variation 2 (binary input with flags), group 30 variation 1 (32-bit analog input with flag). */
   #staticValues(fields: ByteWriter): void {
-    fields.u8(1).u8(2).u8(RANGE_8).u8(0).u8(BINARIES - 1);
+    fields
+      .u8(1)
+      .u8(2)
+      .u8(RANGE_8)
+      .u8(0)
+      .u8(BINARIES - 1);
     for (let i = 0; i < BINARIES; i++) fields.u8(this.#random.chance(0.5) ? 0x81 : 0x01);
-    fields.u8(30).u8(1).u8(RANGE_8).u8(0).u8(ANALOGS - 1);
+    fields
+      .u8(30)
+      .u8(1)
+      .u8(RANGE_8)
+      .u8(0)
+      .u8(ANALOGS - 1);
     for (let i = 0; i < ANALOGS; i++) fields.u8(0x01).u32le(this.#random.between(0, 120_000));
   }
 
@@ -235,7 +251,11 @@ function linkFrame(
   transport: number,
   application: Uint8Array,
 ): Uint8Array {
-  frame.start().u16(0x0564).u8(6 + application.byteLength).u8(header.control);
+  frame
+    .start()
+    .u16(0x0564)
+    .u8(6 + application.byteLength)
+    .u8(header.control);
   frame.u16le(header.destination).u16le(header.source);
   frame.u16le(dnp3Crc(frame.bytes, 0, 8));
   let blockAt = frame.length;

@@ -49,9 +49,16 @@ export function* dnsLookup(
   const message = new ByteWriter();
   question(message.u16(identifier).u16(RECURSION_DESIRED).u16(1).u16(0).u16(0).u16(0), name, TYPE_A);
   sendUdp(wire, client, port, server, DNS_PORT, message.done());
-  yield random.between(300, 3000) * MICROSECOND;
+  yield random.between(300 * MICROSECOND, 3000 * MICROSECOND);
   const flags = address === null ? ANSWERED | NAME_ERROR : ANSWERED;
-  message.start().u16(identifier).u16(flags).u16(1).u16(address === null ? 0 : 1).u16(0).u16(0);
+  message
+    .start()
+    .u16(identifier)
+    .u16(flags)
+    .u16(1)
+    .u16(address === null ? 0 : 1)
+    .u16(0)
+    .u16(0);
   question(message, name, TYPE_A);
   if (address !== null) message.u16(NAME_AT_12).u16(TYPE_A).u16(CLASS_IN).u32(3600).u16(4).raw(address);
   sendUdp(wire, server, DNS_PORT, client, port, message.done());
@@ -63,9 +70,9 @@ export function* mdnsQueries(world: World, host: Host, random: Prng): Process {
   const message = new ByteWriter().zeros(4).u16(1).u16(0).u16(0).u16(0);
   question(message, '_ipp._tcp.local', TYPE_PTR);
   for (;;) {
-    yield random.between(20, 120) * SECOND;
+    yield random.between(20 * SECOND, 120 * SECOND);
     sendUdp(wire, host, MDNS_PORT, MDNS_GROUP, MDNS_PORT, message.done(), 255);
-    yield random.between(1, 8) * MILLISECOND;
+    yield random.between(MILLISECOND, 8 * MILLISECOND);
     sendUdp6(wire, host, MDNS_PORT, MDNS_GROUP_6, MDNS_PORT, message.done());
   }
 }

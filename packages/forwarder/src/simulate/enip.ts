@@ -62,11 +62,17 @@ class EnipSession {
     response: (fields: ByteWriter) => void,
   ): Process {
     this.#context++;
-    const asked = this.#unconnected().u8(service).u8(path.length / 2).raw(path);
+    const asked = this.#unconnected()
+      .u8(service)
+      .u8(path.length / 2)
+      .raw(path);
     request(asked);
     yield* this.tcp.send(this.tcp.client, this.#finished(asked));
     yield* this.#think();
-    const answered = this.#unconnected().u8(service | RESPONSE).u8(0).u16le(0);
+    const answered = this.#unconnected()
+      .u8(service | RESPONSE)
+      .u8(0)
+      .u16le(0);
     response(answered);
     yield* this.tcp.send(this.tcp.server, this.#finished(answered));
   }
@@ -121,7 +127,14 @@ class EnipSession {
 
   #begin(command: number): ByteWriter {
     const context = this.#context;
-    return this.#message.start().u16le(command).u16le(0).u32le(this.#session).u32le(0).u64le(context).u32le(0);
+    return this.#message
+      .start()
+      .u16le(command)
+      .u16le(0)
+      .u32le(this.#session)
+      .u32le(0)
+      .u64le(context)
+      .u32le(0);
   }
 
   /** SendRRData up to the data of its unconnected data item. */
@@ -137,7 +150,7 @@ class EnipSession {
   }
 
   #think(): Process {
-    return this.tcp.think(this.#random.between(800, 4000) * MICROSECOND);
+    return this.tcp.think(this.#random.between(800 * MICROSECOND, 4000 * MICROSECOND));
   }
 }
 
@@ -198,7 +211,7 @@ export function* enipIo(
   world.start(ioDatagrams(world, io, false, world.random(`${adapter.name} inputs`)), 3 * MILLISECOND);
   for (;;) {
     // The explicit session stays open beside the I/O; a look at the identity keeps it from timing out.
-    yield* enip.tcp.sleep(random.between(25, 35) * SECOND);
+    yield* enip.tcp.sleep(random.between(25 * SECOND, 35 * SECOND));
     yield* enip.identify();
   }
 }
@@ -214,7 +227,10 @@ function* ioDatagrams(world: World, io: IoConnection, isOutput: boolean, random:
   yield* resolve(world, from, to);
   for (let sequence = 1; ; sequence++) {
     datagram.start().u16le(2).u16le(SEQUENCED_ADDRESS_ITEM).u16le(8).u32le(connection).u32le(sequence);
-    datagram.u16le(CONNECTED_DATA_ITEM).u16le(2 + (isOutput ? 4 : 0) + data.byteLength).u16le(sequence);
+    datagram
+      .u16le(CONNECTED_DATA_ITEM)
+      .u16le(2 + (isOutput ? 4 : 0) + data.byteLength)
+      .u16le(sequence);
     if (isOutput) datagram.u32le(1); // run
     if (random.chance(0.1)) data[random.below(data.byteLength)] = random.below(256);
     sendUdp(wire, from, IO_PORT, to, IO_PORT, datagram.raw(data).done());

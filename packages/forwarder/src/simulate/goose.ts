@@ -54,7 +54,12 @@ export function* goosePublisher(world: World, ied: Host, appId: number, random: 
     for (let sqNum = 0; world.nowNs < changeNs; sqNum++) {
       const livesMs = Math.round((2 * repeatNs) / MILLISECOND);
       const pdu = goosePdu({ name: ied.name, livesMs, changedAt, stNum, sqNum, state });
-      message.start().u16(appId).u16(8 + pdu.byteLength).u32(0).raw(pdu);
+      message
+        .start()
+        .u16(appId)
+        .u16(8 + pdu.byteLength)
+        .u32(0)
+        .raw(pdu);
       wire.sendTagged(ied.mac, group, GOOSE_PRIORITY, 0, ETHERTYPE_GOOSE, message.done());
       nextNs += repeatNs;
       const delayNs = nextNs - world.nowNs + random.below(20 * MICROSECOND);

@@ -143,7 +143,7 @@ class Iec104Link {
     };
     yield* this.#command(type, command);
     yield* this.#i(this.#rtu, type, 1, ACTIVATION_CON, command);
-    yield* this.tcp.sleep(this.#random.between(20, 200) * MILLISECOND);
+    yield* this.tcp.sleep(this.#random.between(20 * MILLISECOND, 200 * MILLISECOND));
     yield* this.#i(this.#rtu, type, 1, ACTIVATION_TERM, command);
   }
 
@@ -179,7 +179,12 @@ class Iec104Link {
     objects: (fields: ByteWriter) => void,
   ): Process {
     const to = from === this.#rtu ? this.#centre : this.#rtu;
-    const fields = this.#message.start().u8(0x68).u8(0).u16le(from.sent << 1).u16le(from.received << 1);
+    const fields = this.#message
+      .start()
+      .u8(0x68)
+      .u8(0)
+      .u16le(from.sent << 1)
+      .u16le(from.received << 1);
     fields.u8(type).u8(structure).u8(cause).u8(0).u16le(this.#address);
     objects(fields);
     fields.bytes[1] = fields.length - 2;
@@ -188,14 +193,19 @@ class Iec104Link {
     yield* this.tcp.send(from.end, fields.done());
     to.received = (to.received + 1) & 0x7fff;
     if (((to.received - to.acknowledged) & 0x7fff) < W) return;
-    yield* this.tcp.think(this.#random.between(200, 900) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(200 * MICROSECOND, 900 * MICROSECOND));
     yield* this.#acknowledge(to);
   }
 
   *#acknowledge(station: Station): Process {
     if (station.acknowledged === station.received) return;
     station.acknowledged = station.received;
-    const frame = this.#message.start().u8(0x68).u8(4).u16le(0x0001).u16le(station.received << 1);
+    const frame = this.#message
+      .start()
+      .u8(0x68)
+      .u8(4)
+      .u16le(0x0001)
+      .u16le(station.received << 1);
     yield* this.tcp.send(station.end, frame.done());
   }
 
@@ -204,12 +214,15 @@ class Iec104Link {
   }
 
   #think(): Process {
-    return this.tcp.think(this.#random.between(2000, 9000) * MICROSECOND);
+    return this.tcp.think(this.#random.between(2000 * MICROSECOND, 9000 * MICROSECOND));
   }
 
   /** A short floating point value and its quality (valid). */
   #measured(fields: ByteWriter, object: number): void {
-    fields.u24le(object).f32le(this.#random.between(0, 40_000) / 100).u8(0);
+    fields
+      .u24le(object)
+      .f32le(this.#random.between(0, 40_000) / 100)
+      .u8(0);
   }
 }
 
@@ -224,7 +237,7 @@ export function* iec104Telecontrol(
   let interrogationNs = world.nowNs + 10 * MINUTE;
   for (;;) {
     const isQuiet = random.chance(0.08);
-    yield* iec104.idle(isQuiet ? random.between(25, 65) * SECOND : random.exponential(1.5 * SECOND));
+    yield* iec104.idle(isQuiet ? random.between(25 * SECOND, 65 * SECOND) : random.exponential(1.5 * SECOND));
     if (random.chance(0.15)) yield* iec104.reportSinglePoint();
     else yield* iec104.reportMeasured();
     if (random.chance(0.02)) yield* iec104.operate();

@@ -114,14 +114,7 @@ export function sendIcmp6(
 ): void {
   const at = beginIpv6(wire, sourceMac, source, to, PROTOCOL_ICMPV6, message.byteLength, 255);
   wire.frame.set(message, at);
-  const checksum = transportChecksum(
-    wire.frame,
-    at,
-    message.byteLength,
-    PROTOCOL_ICMPV6,
-    source,
-    to.ipv6,
-  );
+  const checksum = transportChecksum(wire.frame, at, message.byteLength, PROTOCOL_ICMPV6, source, to.ipv6);
   put16(wire.frame, at + 2, checksum);
   wire.finish(at + message.byteLength);
 }

@@ -34,9 +34,9 @@ export function* neighbourDiscovery(world: World, host: Host, peer: Host, random
   const routers = new ByteWriter().u8(ROUTER_SOLICITATION).u8(0).u16(0).u32(0);
   sendIcmp6(wire, host.mac, host.ipv6, ALL_ROUTERS, routers.u8(OPTION_SOURCE).u8(1).raw(host.mac).done());
   for (;;) {
-    yield random.between(30, 90) * SECOND + random.below(MILLISECOND);
+    yield random.between(30 * SECOND, 90 * SECOND) + random.below(MILLISECOND);
     sendIcmp6(wire, host.mac, host.ipv6, solicitedNode(peer), solicitation(peer, true, host));
-    yield random.between(150, 500) * MICROSECOND;
+    yield random.between(150 * MICROSECOND, 500 * MICROSECOND);
     const answer = new ByteWriter().u8(NEIGHBOUR_ADVERTISEMENT).u8(0).u16(0).u32(ADVERTISED).raw(peer.ipv6);
     sendIcmp6(wire, peer.mac, peer.ipv6, host, answer.u8(OPTION_TARGET).u8(1).raw(peer.mac).done());
   }

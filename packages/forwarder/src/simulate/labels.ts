@@ -87,8 +87,7 @@ export class LabelTally {
   }
 }
 
-const COLUMNS =
-  'attack,variant,start,end,start_ns,end_ns,attackers,victims,ports,packets,ranges';
+const COLUMNS = 'attack,variant,start,end,start_ns,end_ns,attackers,victims,ports,packets,ranges';
 
 /** The label file as CSV, with a header row. */
 export function labelsAsCsv(labels: readonly AttackLabel[]): string {

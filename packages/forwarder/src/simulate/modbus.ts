@@ -89,7 +89,10 @@ export class ModbusClient {
 
   /** Writes consecutive registers (function 16). */
   *writeRegisters(first: number, values: readonly number[]): Process {
-    const request = this.#begin(WRITE_MULTIPLE_REGISTERS).u16(first).u16(values.length).u8(2 * values.length);
+    const request = this.#begin(WRITE_MULTIPLE_REGISTERS)
+      .u16(first)
+      .u16(values.length)
+      .u8(2 * values.length);
     for (const value of values) request.u16(value);
     yield* this.#request(request);
     yield* this.#answer(this.#begin(WRITE_MULTIPLE_REGISTERS).u16(first).u16(values.length));
@@ -101,7 +104,7 @@ export class ModbusClient {
 
   *#request(message: ByteWriter): Process {
     yield* this.tcp.send(this.tcp.client, finished(message));
-    yield* this.tcp.think(this.#random.between(400, 4000) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(400 * MICROSECOND, 4000 * MICROSECOND));
   }
 
   *#answer(message: ByteWriter): Process {
@@ -123,7 +126,7 @@ export function* modbusPolling(world: World, polling: ModbusPolling, random: Prn
       drift(analog, random);
       yield* modbus.readRegisters(READ_HOLDING_REGISTERS, 0, 24, (register) => analog[register % 32] ?? 0);
       if (poll % 2 === 0) {
-        yield* modbus.tcp.sleep(random.between(1, 4) * MILLISECOND);
+        yield* modbus.tcp.sleep(random.between(MILLISECOND, 4 * MILLISECOND));
         yield* modbus.readCoils(0, 20, coils);
       }
       if (poll % 8 === 3)
@@ -135,7 +138,7 @@ export function* modbusPolling(world: World, polling: ModbusPolling, random: Prn
       dueNs += polling.periodNs;
     }
     yield* modbus.tcp.close(modbus.tcp.client);
-    yield random.between(1, 5) * SECOND;
+    yield random.between(SECOND, 5 * SECOND);
   }
 }
 

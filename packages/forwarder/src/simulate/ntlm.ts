@@ -63,7 +63,10 @@ export function challengeToken(login: Login, epochMs: number, random: Prng): Uin
 /** The client's proof: an NTLMv2 response of random bytes. */
 export function authenticateToken(login: Login, epochMs: number, random: Prng): Uint8Array {
   const proof = new ByteWriter().raw(random.bytes(16)).u8(1).u8(1).zeros(6);
-  proof.u64le(EPOCH_TICKS + epochMs * 10_000).raw(random.bytes(8)).zeros(4);
+  proof
+    .u64le(EPOCH_TICKS + epochMs * 10_000)
+    .raw(random.bytes(8))
+    .zeros(4);
   proof.raw(targetInformation(login, epochMs)).zeros(4);
   const parts = [
     new Uint8Array(24),
@@ -93,12 +96,7 @@ export function acceptedToken(): Uint8Array {
 function negTokenResponse(state: number, token: Uint8Array): Uint8Array {
   return tlv(
     0xa1,
-    tlv(
-      0x30,
-      tlv(0xa0, integer(0x0a, state)),
-      tlv(0xa1, OID_NTLMSSP),
-      tlv(0xa2, tlv(0x04, token)),
-    ),
+    tlv(0x30, tlv(0xa0, integer(0x0a, state)), tlv(0xa1, OID_NTLMSSP), tlv(0xa2, tlv(0x04, token))),
   );
 }
 
@@ -117,8 +115,14 @@ function targetInformation(login: Login, epochMs: number): Uint8Array {
     [AV_DOMAIN, login.domain],
     [AV_COMPUTER, login.server],
   ] as const)
-    pairs.u16le(id).u16le(2 * value.length).utf16le(value);
-  pairs.u16le(AV_TIMESTAMP).u16le(8).u64le(EPOCH_TICKS + epochMs * 10_000);
+    pairs
+      .u16le(id)
+      .u16le(2 * value.length)
+      .utf16le(value);
+  pairs
+    .u16le(AV_TIMESTAMP)
+    .u16le(8)
+    .u64le(EPOCH_TICKS + epochMs * 10_000);
   return pairs.u16le(AV_END).u16le(0).done();
 }
 

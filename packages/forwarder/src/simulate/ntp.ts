@@ -30,7 +30,7 @@ export function* ntpPolling(world: World, client: Host, server: Host, random: Pr
     message.start().u8(MODE_CLIENT).u8(0).u8(POLL_EXPONENT).u8(PRECISION).zeros(36);
     timestamp(message, sentMs);
     sendUdp(wire, client, NTP_PORT, server, NTP_PORT, message.done());
-    yield random.between(250, 900) * MICROSECOND;
+    yield random.between(250 * MICROSECOND, 900 * MICROSECOND);
     message.start().u8(MODE_SERVER).u8(2).u8(POLL_EXPONENT).u8(PRECISION);
     message.u32(0x0000_0120).u32(0x0000_0340).raw([192, 0, 2, 123]);
     timestamp(message, sentMs - 17_000);

@@ -64,7 +64,7 @@ function* fileReading(world: World, client: Host, server: Host, random: Prng): P
       for (let offset = 0; offset < fileBytes; offset += 16_384)
         yield* smb.read(offset, Math.min(16_384, fileBytes - offset));
       yield* smb.closeFile();
-      yield* smb.tcp.sleep(random.between(20, 800) * MILLISECOND);
+      yield* smb.tcp.sleep(random.between(20 * MILLISECOND, 800 * MILLISECOND));
     }
     yield* smb.close();
   }

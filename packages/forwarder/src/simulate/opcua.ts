@@ -87,7 +87,11 @@ class OpcUaSession {
         fields.u32le(this.#nodes.length);
         for (let i = 0; i < this.#nodes.length; i++) {
           // DataValue with value and source timestamp; Variant of type Double.
-          fields.u8(0x05).u8(11).f64le(this.#random.between(0, 9999) / 10).dateTime(this.#world.epochMs);
+          fields
+            .u8(0x05)
+            .u8(11)
+            .f64le(this.#random.between(0, 9999) / 10)
+            .dateTime(this.#world.epochMs);
         }
         fields.noArray();
       },
@@ -139,7 +143,11 @@ class OpcUaSession {
       request: (fields) => {
         fields.string(null).byteString(null).noArray().u32le(1).string('en');
         const policy = 'anonymous';
-        fields.nodeId(ANONYMOUS_IDENTITY).u8(1).u32le(4 + policy.length).string(policy);
+        fields
+          .nodeId(ANONYMOUS_IDENTITY)
+          .u8(1)
+          .u32le(4 + policy.length)
+          .string(policy);
         fields.string(null).byteString(null);
       },
       response: (fields) => fields.byteString(this.#random.bytes(32)).noArray().noArray(),
@@ -196,7 +204,7 @@ class OpcUaSession {
   }
 
   #think(): Process {
-    return this.tcp.think(this.#random.between(600, 3000) * MICROSECOND);
+    return this.tcp.think(this.#random.between(600 * MICROSECOND, 3000 * MICROSECOND));
   }
 }
 
@@ -219,7 +227,7 @@ export function* opcuaReading(
       yield* opcua.read();
     }
     yield* opcua.close();
-    yield random.between(2, 8) * SECOND;
+    yield random.between(2 * SECOND, 8 * SECOND);
   }
 }
 

@@ -93,10 +93,7 @@ function buildCell(index: number, random: Prng): Cell {
     hmi: host('hmi', 'dell', 10, WINDOWS),
     engineering: host('eng', 'dell', 20, WINDOWS),
     networkSwitch: host('switch', 'hirschmann', 2, CONTROLLER),
-    modbusPlcs: [
-      host('plc-a', 'schneider', 101, CONTROLLER),
-      host('plc-b', 'schneider', 102, CONTROLLER),
-    ],
+    modbusPlcs: [host('plc-a', 'schneider', 101, CONTROLLER), host('plc-b', 'schneider', 102, CONTROLLER)],
     s7Plc: host('plc-s7', 'siemens', 110, CONTROLLER),
     ioDevices: [host('et200-1', 'siemens', 111, CONTROLLER), host('et200-2', 'siemens', 112, CONTROLLER)],
     logixPlc: host('plc-logix', 'rockwell', 120, CONTROLLER),

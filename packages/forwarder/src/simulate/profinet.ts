@@ -59,14 +59,14 @@ export function* profinetLine(world: World, line: ProfinetLine, random: Prng): P
   const xid = (): number => random.u32();
   for (const device of line.devices) {
     sendDcp(world, device, HELLO_GROUP, hello(device, xid()));
-    yield random.between(5, 40) * MILLISECOND;
+    yield random.between(5 * MILLISECOND, 40 * MILLISECOND);
   }
   for (const device of line.devices) {
     const exchange = xid();
     sendDcp(world, line.controller, IDENTIFY_GROUP, identifyByName(device.name, exchange));
-    yield random.between(300, 1200) * MICROSECOND;
+    yield random.between(300 * MICROSECOND, 1200 * MICROSECOND);
     sendDcp(world, device, line.controller.mac, identified(device, exchange));
-    yield random.between(20, 60) * MILLISECOND;
+    yield random.between(20 * MILLISECOND, 60 * MILLISECOND);
   }
   line.devices.forEach((device, index) => {
     const frameId = 0x8000 + index;
@@ -86,7 +86,7 @@ function* identifyAll(world: World, line: ProfinetLine, xid: number, random: Prn
   const request = dcp(FRAME_IDENTIFY_REQUEST, SERVICE_IDENTIFY, TYPE_REQUEST, xid, 128);
   sendDcp(world, line.engineering, IDENTIFY_GROUP, finished(block(request, ALL_SELECTOR, null, [])));
   for (const station of [line.controller, ...line.devices]) {
-    yield random.between(1, 60) * MILLISECOND;
+    yield random.between(MILLISECOND, 60 * MILLISECOND);
     sendDcp(world, station, line.engineering.mac, identified(station, xid));
   }
   yield SECOND;
@@ -100,7 +100,7 @@ function* cyclicData(
 ): Process {
   const wire = world.wire('profinet-rt');
   const frame = new ByteWriter();
-  const data = new Uint8Array(RT_DATA_BYTES).fill(0, 0);
+  const data = new Uint8Array(RT_DATA_BYTES);
   data.fill(IO_STATUS_GOOD, 12, 16);
   let dueNs = world.nowNs;
   for (;;) {
@@ -139,13 +139,7 @@ function addresses(message: ByteWriter, station: Host): ByteWriter {
   return block(message, IP_PARAMETER, 1, [...station.ipv4, 255, 0, 0, 0, ...station.ipv4.subarray(0, 3), 1]);
 }
 
-function dcp(
-  frameId: number,
-  service: number,
-  type: number,
-  xid: number,
-  responseDelay: number,
-): ByteWriter {
+function dcp(frameId: number, service: number, type: number, xid: number, responseDelay: number): ByteWriter {
   return new ByteWriter().u16(frameId).u8(service).u8(type).u32(xid).u16(responseDelay).u16(0);
 }
 
@@ -155,7 +149,10 @@ function block(
   info: number | null,
   value: ArrayLike<number>,
 ): ByteWriter {
-  message.u8(option).u8(suboption).u16(value.length + (info === null ? 0 : 2));
+  message
+    .u8(option)
+    .u8(suboption)
+    .u16(value.length + (info === null ? 0 : 2));
   if (info !== null) message.u16(info);
   message.raw(value);
   return value.length % 2 === 1 ? message.u8(0) : message;

@@ -70,7 +70,10 @@ export class S7Client {
       (message) => message.u8(READ_VAR).u8(variables.length),
       (message) => {
         variables.forEach((variable, index) => {
-          message.u8(RETURN_SUCCESS).u8(DATA_BYTES).u16(8 * variable.byteLength);
+          message
+            .u8(RETURN_SUCCESS)
+            .u8(DATA_BYTES)
+            .u16(8 * variable.byteLength);
           this.#content(message, variable.byteLength, index + 1 < variables.length);
         });
       },
@@ -84,7 +87,10 @@ export class S7Client {
         item(message, variable);
       },
       (message) => {
-        message.u8(0).u8(DATA_BYTES).u16(8 * variable.byteLength);
+        message
+          .u8(0)
+          .u8(DATA_BYTES)
+          .u16(8 * variable.byteLength);
         this.#content(message, variable.byteLength, false);
       },
     );
@@ -103,18 +109,21 @@ export class S7Client {
   *#cotp(type: number): Process {
     const isConnect = type === CONNECT;
     const message = this.#message.start().u8(3).u8(0).u16(22).u8(17).u8(type);
-    message.u16(isConnect ? 0 : 0x0002).u16(isConnect ? 0x0002 : 0x4001).u8(0); // references, class 0
+    message
+      .u16(isConnect ? 0 : 0x0002)
+      .u16(isConnect ? 0x0002 : 0x4001)
+      .u8(0); // references, class 0
     message.u8(0xc0).u8(1).u8(0x0a); // TPDU size: 2^10
     message.u8(0xc1).u8(2).u16(0x0100); // source TSAP: PG
     message.u8(0xc2).u8(2).u16(0x0102); // destination TSAP: rack 0, slot 2
     yield* this.tcp.send(isConnect ? this.tcp.client : this.tcp.server, message.done());
-    if (isConnect) yield* this.tcp.think(this.#random.between(500, 2500) * MICROSECOND);
+    if (isConnect) yield* this.tcp.think(this.#random.between(500 * MICROSECOND, 2500 * MICROSECOND));
   }
 
   *#job(parameters: Part, data: Part): Process {
     this.#reference = (this.#reference + 0x0100) & 0xffff;
     yield* this.tcp.send(this.tcp.client, this.#pdu(JOB, parameters, data));
-    yield* this.tcp.think(this.#random.between(1200, 6000) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(1200 * MICROSECOND, 6000 * MICROSECOND));
   }
 
   *#ackData(parameters: Part, data: Part): Process {
@@ -143,11 +152,21 @@ function nothing(): void {
 /** S7ANY item specification: 12 bytes, the address in bits. */
 function item(message: ByteWriter, variable: Variable): void {
   message.u8(0x12).u8(0x0a).u8(0x10).u8(TRANSPORT_BYTE);
-  message.u16(variable.byteLength).u16(variable.db).u8(AREA_DB).u24(8 * variable.offset);
+  message
+    .u16(variable.byteLength)
+    .u16(variable.db)
+    .u8(AREA_DB)
+    .u24(8 * variable.offset);
 }
 
 /** An HMI that reads tags in a cycle, for ever, and writes one now and then. */
-export function* s7Polling(world: World, client: Host, server: Host, periodNs: number, random: Prng): Process {
+export function* s7Polling(
+  world: World,
+  client: Host,
+  server: Host,
+  periodNs: number,
+  random: Prng,
+): Process {
   const tags: readonly Variable[] = [
     { db: 1, offset: 0, byteLength: random.between(8, 40) },
     { db: 1, offset: 100, byteLength: 7 },
@@ -166,13 +185,13 @@ export function* s7Polling(world: World, client: Host, server: Host, periodNs: n
 
 /** An engineer who looks into the controller from time to time; the tool keeps its idle connection alive, then leaves. */
 export function* s7Engineering(world: World, client: Host, server: Host, random: Prng): Process {
-  yield random.between(10, 60) * SECOND;
+  yield random.between(10 * SECOND, 60 * SECOND);
   for (;;) {
     const s7 = new S7Client(world, client, server, random);
     yield* s7.open();
     for (let look = random.between(3, 10); look > 0; look--) {
       yield* s7.read([{ db: random.between(1, 30), offset: 0, byteLength: random.between(20, 200) }]);
-      yield* s7.tcp.sleep(random.between(200, 2500) * MILLISECOND);
+      yield* s7.tcp.sleep(random.between(200 * MILLISECOND, 2500 * MILLISECOND));
     }
     if (random.chance(0.5)) yield* s7.write({ db: 30, offset: 0, byteLength: 8 });
     for (let idle = random.between(1, 3); idle > 0; idle--) {

@@ -58,7 +58,10 @@ export const DEFAULT_CELLS = 2;
 
 /** Prepares a capture of a simulated plant: Ethernet batches in time order, lent one after the other. */
 export function simulatePlant(options: SimulationOptions): Simulation {
-  assert(options.durationMs > 0 && options.durationMs <= DURATION_MS_MAX, 'the duration is checked where it comes in');
+  assert(
+    options.durationMs > 0 && options.durationMs <= DURATION_MS_MAX,
+    'the duration is checked where it comes in',
+  );
   const scheduler = new Scheduler();
   const durationNs = Math.round(options.durationMs * MILLISECOND);
   const limits = { durationNs, packetsMax: options.packetsMax ?? Infinity };

@@ -66,7 +66,12 @@ export class SmbClient {
     this.tcp = new TcpConversation(world, 'smb2', client, server, SMB_PORT, random);
     this.#world = world;
     this.#random = random;
-    this.#login = { domain: 'PLANT', user, workstation: client.name.toUpperCase(), server: server.name.toUpperCase() };
+    this.#login = {
+      domain: 'PLANT',
+      user,
+      workstation: client.name.toUpperCase(),
+      server: server.name.toUpperCase(),
+    };
     this.#sessionId = random.u32();
   }
 
@@ -74,14 +79,27 @@ export class SmbClient {
   *open(): Process {
     yield* this.tcp.open();
     yield* this.#negotiate();
-    yield* this.#sessionSetup(negotiateToken(), challengeToken(this.#login, this.#world.epochMs, this.#random), false);
-    yield* this.#sessionSetup(authenticateToken(this.#login, this.#world.epochMs, this.#random), acceptedToken(), true);
+    yield* this.#sessionSetup(
+      negotiateToken(),
+      challengeToken(this.#login, this.#world.epochMs, this.#random),
+      false,
+    );
+    yield* this.#sessionSetup(
+      authenticateToken(this.#login, this.#world.epochMs, this.#random),
+      acceptedToken(),
+      true,
+    );
   }
 
   *connectTree(share: string): Process {
     const path = `\\\\${this.tcp.server.host.address}\\${share}`;
     yield* this.#request(TREE_CONNECT, (fields) => {
-      fields.u16le(9).u16le(0).u16le(HEADER_BYTES + 8).u16le(2 * path.length).utf16le(path);
+      fields
+        .u16le(9)
+        .u16le(0)
+        .u16le(HEADER_BYTES + 8)
+        .u16le(2 * path.length)
+        .utf16le(path);
     });
     this.#tree = 1;
     yield* this.#response(TREE_CONNECT, SUCCESS, (fields) => {
@@ -93,8 +111,18 @@ export class SmbClient {
   *openFile(name: string, fileBytes: number, change: boolean): Process {
     yield* this.#request(CREATE, (fields) => {
       fields.u16le(57).u8(0).u8(0).u32le(2).zeros(16); // impersonation
-      fields.u32le(change ? ACCESS_CHANGE : ACCESS_READ).u32le(0x80).u32le(7).u32le(1).u32le(0x40);
-      fields.u16le(HEADER_BYTES + 56).u16le(2 * name.length).u32le(0).u32le(0).utf16le(name);
+      fields
+        .u32le(change ? ACCESS_CHANGE : ACCESS_READ)
+        .u32le(0x80)
+        .u32le(7)
+        .u32le(1)
+        .u32le(0x40);
+      fields
+        .u16le(HEADER_BYTES + 56)
+        .u16le(2 * name.length)
+        .u32le(0)
+        .u32le(0)
+        .utf16le(name);
     });
     this.#file = this.#random.bytes(16);
     yield* this.#response(CREATE, SUCCESS, (fields) => {
@@ -116,7 +144,13 @@ export class SmbClient {
 
   *write(offset: number, byteLength: number): Process {
     yield* this.#request(WRITE, (fields) => {
-      fields.u16le(49).u16le(HEADER_BYTES + 48).u32le(byteLength).u64le(offset).raw(this.#file).zeros(16);
+      fields
+        .u16le(49)
+        .u16le(HEADER_BYTES + 48)
+        .u32le(byteLength)
+        .u64le(offset)
+        .raw(this.#file)
+        .zeros(16);
       this.#content(fields, byteLength);
     });
     yield* this.#response(WRITE, SUCCESS, (fields) => fields.u16le(17).u16le(0).u32le(byteLength).zeros(8));
@@ -124,9 +158,18 @@ export class SmbClient {
 
   *rename(name: string): Process {
     yield* this.#request(SET_INFO, (fields) => {
-      fields.u16le(33).u8(1).u8(FILE_RENAME).u32le(20 + 2 * name.length).u16le(HEADER_BYTES + 32).u16le(0);
+      fields
+        .u16le(33)
+        .u8(1)
+        .u8(FILE_RENAME)
+        .u32le(20 + 2 * name.length)
+        .u16le(HEADER_BYTES + 32)
+        .u16le(0);
       fields.u32le(0).raw(this.#file);
-      fields.zeros(16).u32le(2 * name.length).utf16le(name);
+      fields
+        .zeros(16)
+        .u32le(2 * name.length)
+        .utf16le(name);
     });
     yield* this.#response(SET_INFO, SUCCESS, (fields) => fields.u16le(2));
   }
@@ -147,37 +190,62 @@ export class SmbClient {
 
   *#negotiate(): Process {
     yield* this.#request(NEGOTIATE, (fields) => {
-      fields.u16le(36).u16le(DIALECTS.length).u16le(1).u16le(0).u32le(0x7f).raw(this.#random.bytes(16)).zeros(8);
+      fields
+        .u16le(36)
+        .u16le(DIALECTS.length)
+        .u16le(1)
+        .u16le(0)
+        .u32le(0x7f)
+        .raw(this.#random.bytes(16))
+        .zeros(8);
       for (const dialect of DIALECTS) fields.u16le(dialect);
     });
     yield* this.#response(NEGOTIATE, SUCCESS, (fields) => {
       const token = offeredMechanisms();
       fields.u16le(65).u16le(1).u16le(0x0302).u16le(0).raw(this.#random.bytes(16)).u32le(0x2f);
-      fields.u32le(1 << 20).u32le(1 << 20).u32le(1 << 20); // transaction, read and write sizes
-      fields.u64le(this.#ticks()).u64le(0).u16le(HEADER_BYTES + 64).u16le(token.byteLength).u32le(0).raw(token);
+      fields
+        .u32le(1 << 20)
+        .u32le(1 << 20)
+        .u32le(1 << 20); // transaction, read and write sizes
+      fields
+        .u64le(this.#ticks())
+        .u64le(0)
+        .u16le(HEADER_BYTES + 64)
+        .u16le(token.byteLength)
+        .u32le(0)
+        .raw(token);
     });
   }
 
   *#sessionSetup(asked: Uint8Array, answered: Uint8Array, isLast: boolean): Process {
     yield* this.#request(SESSION_SETUP, (fields) => {
       fields.u16le(25).u8(0).u8(1).u32le(1).u32le(0);
-      fields.u16le(HEADER_BYTES + 24).u16le(asked.byteLength).zeros(8).raw(asked);
+      fields
+        .u16le(HEADER_BYTES + 24)
+        .u16le(asked.byteLength)
+        .zeros(8)
+        .raw(asked);
     });
     this.#session = this.#sessionId;
     yield* this.#response(SESSION_SETUP, isLast ? SUCCESS : MORE_PROCESSING_REQUIRED, (fields) => {
-      fields.u16le(9).u16le(0).u16le(HEADER_BYTES + 8).u16le(answered.byteLength).raw(answered);
+      fields
+        .u16le(9)
+        .u16le(0)
+        .u16le(HEADER_BYTES + 8)
+        .u16le(answered.byteLength)
+        .raw(answered);
     });
   }
 
   *#request(command: number, body: Part): Process {
     yield* this.tcp.send(this.tcp.client, this.#framed(command, 0, 0, body));
-    yield* this.tcp.think(this.#random.between(200, 1800) * MICROSECOND);
+    yield* this.tcp.think(this.#random.between(200 * MICROSECOND, 1800 * MICROSECOND));
   }
 
   *#response(command: number, status: number, body: Part): Process {
     yield* this.tcp.send(this.tcp.server, this.#framed(command, status, FLAG_RESPONSE, body));
     this.#messageId++;
-    yield* this.tcp.sleep(this.#random.between(50, 400) * MICROSECOND);
+    yield* this.tcp.sleep(this.#random.between(50 * MICROSECOND, 400 * MICROSECOND));
   }
 
   #framed(command: number, status: number, flags: number, body: Part): Uint8Array {

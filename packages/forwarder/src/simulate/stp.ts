@@ -21,7 +21,12 @@ export function* spanningTree(world: World, bridge: Host, random: Prng): Process
   bpdu.u16(PRIORITY).raw(bridge.mac).u32(0); // root, at no cost
   bpdu.u16(PRIORITY).raw(bridge.mac).u16(0x8001); // this bridge, its port
   // Message age, maximum age, hello time, forward delay in 1/256 s; version 1 length.
-  bpdu.u16(0).u16(20 << 8).u16(2 << 8).u16(15 << 8).u8(0);
+  bpdu
+    .u16(0)
+    .u16(20 << 8)
+    .u16(2 << 8)
+    .u16(15 << 8)
+    .u8(0);
   for (;;) {
     wire.sendLlc(bridge.mac, BRIDGE_GROUP, bpdu.done());
     yield HELLO_NS + random.below(3 * MILLISECOND);

@@ -27,6 +27,8 @@ const SEGMENT_BYTES_MAX = 1460;
 const TIMESTAMP_BYTES = 12;
 /** A full segment at 1 Gbit/s takes so long to leave its host. */
 const SEGMENT_GAP_NS = 13 * MICROSECOND;
+/** Between a segment that passes the tap and the other end's reaction to it: the short way there and back. */
+const REACTION_NS = 70 * MICROSECOND;
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** One end of a conversation. */
@@ -60,6 +62,9 @@ export class TcpConversation {
     window: 0,
     options: NO_BYTES,
   };
+  /** Who sent last, and when: an end cannot answer what has not reached it. */
+  #lastFrom: TcpEnd | null = null;
+  #lastAtNs = 0;
   readonly #timestampOption = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0);
 
   constructor(world: World, protocol: string, client: Host, server: Host, port: number, random: Prng) {
@@ -67,7 +72,7 @@ export class TcpConversation {
     this.#wire = world.wire(protocol);
     this.client = tcpEnd(client, client.takePort(), random);
     this.server = tcpEnd(server, port, random);
-    this.roundTripNs = random.between(180, 700) * MICROSECOND + random.below(MICROSECOND);
+    this.roundTripNs = random.between(180 * MICROSECOND, 700 * MICROSECOND) + random.below(MICROSECOND);
     this.#timestamps = client.stack.timestamps && server.stack.timestamps;
     this.#scaled = client.stack.windowShift !== null && server.stack.windowShift !== null;
   }
@@ -104,6 +109,7 @@ export class TcpConversation {
   /** Sends a message in as many segments as it needs, pushed with the last. `payload` is only read, and only until the end. */
   *send(from: TcpEnd, payload: Uint8Array): Process {
     const to = this.#peer(from);
+    yield* this.#react(from);
     const segmentBytes = SEGMENT_BYTES_MAX - (this.#timestamps ? TIMESTAMP_BYTES : 0);
     let unacknowledged = 0;
     for (let offset = 0; offset < payload.byteLength; offset += segmentBytes) {
@@ -159,6 +165,7 @@ export class TcpConversation {
   /** Ends the connection in order, `from` first: FIN, ACK, FIN, ACK. */
   *close(from: TcpEnd): Process {
     const to = this.#peer(from);
+    yield* this.#react(from);
     this.#segment(from, FIN | ACK);
     yield this.roundTripNs;
     this.#segment(to, ACK);
@@ -182,6 +189,11 @@ export class TcpConversation {
     }
   }
 
+  /** Waits until what the other end sent last has reached this one. */
+  *#react(from: TcpEnd): Process {
+    if (this.#lastFrom !== from) yield* this.sleepUntil(this.#lastAtNs + REACTION_NS);
+  }
+
   #peer(end: TcpEnd): TcpEnd {
     return end === this.client ? this.server : this.client;
   }
@@ -198,6 +210,8 @@ export class TcpConversation {
     header.options = this.#options(from, to, flags);
     from.next = (from.next + byteLength + ((flags & (SYN | FIN)) === 0 ? 0 : 1)) >>> 0;
     if ((flags & ACK) !== 0) from.ackDueNs = Infinity;
+    this.#lastFrom = from;
+    this.#lastAtNs = this.#world.nowNs;
     sendTcp(this.#wire, from.host, to.host, header, payload, offset, byteLength);
   }
 

@@ -26,9 +26,13 @@ export function* browse(world: World, client: Host, server: Host, random: Prng):
   const tcp = new TcpConversation(world, 'http', client, server, HTTP_PORT, random);
   yield* tcp.open();
   for (const path of ['/', '/style.css', '/diagnostics']) {
-    yield* request(tcp, `GET ${path} HTTP/1.1\r\nHost: ${server.address}\r\nUser-Agent: Mozilla/5.0\r\n\r\n`, random);
+    yield* request(
+      tcp,
+      `GET ${path} HTTP/1.1\r\nHost: ${server.address}\r\nUser-Agent: Mozilla/5.0\r\n\r\n`,
+      random,
+    );
     yield* answer(tcp, '200 OK', random.between(200, 6000));
-    yield* tcp.sleep(random.between(5, 900) * MILLISECOND);
+    yield* tcp.sleep(random.between(5 * MILLISECOND, 900 * MILLISECOND));
   }
   if (random.chance(0.5)) yield* tcp.close(tcp.server);
   else tcp.reset(tcp.client);
@@ -51,22 +55,22 @@ export function* tlsExchange(world: World, client: Host, server: Host, name: str
   const tcp = new TcpConversation(world, 'tls', client, server, HTTPS_PORT, random);
   yield* tcp.open();
   yield* tcp.send(tcp.client, clientHello(name, random));
-  yield* tcp.think(random.between(500, 2000) * MICROSECOND);
+  yield* tcp.think(random.between(500 * MICROSECOND, 2000 * MICROSECOND));
   yield* tcp.send(tcp.server, serverFlight(random));
-  yield* tcp.sleep(random.between(300, 900) * MICROSECOND);
+  yield* tcp.sleep(random.between(300 * MICROSECOND, 900 * MICROSECOND));
   yield* tcp.send(tcp.client, record(CONTENT_APPLICATION_DATA, random.bytes(53)));
   for (let exchanges = random.between(1, 4); exchanges > 0; exchanges--) {
     yield* tcp.send(tcp.client, record(CONTENT_APPLICATION_DATA, random.bytes(random.between(90, 700))));
-    yield* tcp.think(random.between(1, 20) * MILLISECOND);
+    yield* tcp.think(random.between(MILLISECOND, 20 * MILLISECOND));
     yield* tcp.send(tcp.server, record(CONTENT_APPLICATION_DATA, random.bytes(random.between(200, 4000))));
-    yield* tcp.sleep(random.between(10, 400) * MILLISECOND);
+    yield* tcp.sleep(random.between(10 * MILLISECOND, 400 * MILLISECOND));
   }
   yield* tcp.close(tcp.client);
 }
 
 function* request(tcp: TcpConversation, text: string, random: Prng): Process {
   yield* tcp.send(tcp.client, new ByteWriter().ascii(text).done());
-  yield* tcp.think(random.between(2, 12) * MILLISECOND);
+  yield* tcp.think(random.between(2 * MILLISECOND, 12 * MILLISECOND));
 }
 
 function* answer(tcp: TcpConversation, status: string, bodyBytes: number): Process {
@@ -77,7 +81,13 @@ function* answer(tcp: TcpConversation, status: string, bodyBytes: number): Proce
 /** ClientHello (4.1.2) in a record that says TLS 1.0, as clients still do (5.1). */
 function clientHello(name: string, random: Prng): Uint8Array {
   const extensions = new ByteWriter();
-  extension(extensions, 0, (data) => data.u16(name.length + 3).u8(0).u16(name.length).ascii(name)); // server name
+  extension(extensions, 0, (data) =>
+    data
+      .u16(name.length + 3)
+      .u8(0)
+      .u16(name.length)
+      .ascii(name),
+  ); // server name
   extension(extensions, 10, (data) => data.u16(2).u16(X25519)); // supported groups
   extension(extensions, 13, (data) => data.u16(4).u16(0x0403).u16(0x0804)); // signature algorithms
   extension(extensions, 43, (data) => data.u8(2).u16(0x0304)); // supported versions

@@ -52,7 +52,7 @@ export class Prng {
     return this.u32() / TWO_POW_32;
   }
 
-  /** An integer, 0 ≤ n < `limit` ≤ 2^32. The bias of scaling, at most limit / 2^32, is of no account here. */
+  /** An integer, 0 ≤ n < `limit`. Scaled, not rejected: above 2^32 not every number comes up, which is of no account here. */
   below(limit: number): number {
     return Math.floor(this.float() * limit);
   }

@@ -18,18 +18,15 @@ export function createLog(program: string, level: LogLevel, isTerminal = process
   return pino(options, { write: (line: string) => process.stderr.write(humanLine(line)) });
 }
 
+/** Said by the line's own form, or too long for it. */
+const NOT_SHOWN = new Set(['level', 'time', 'msg', 'program', 'books']);
+
 /** `14:03:07 warn  The disk refuses packets.  reason=disk-full …` */
 function humanLine(json: string): string {
-  const {
-    level,
-    time,
-    msg,
-    program: _,
-    books: __,
-    ...fields
-  } = JSON.parse(json) as Record<string, unknown> & { level: number };
-  const words = Object.entries(fields).map(
-    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  );
-  return `${String(time).slice(11, 19)} ${(pino.levels.labels[level] ?? '').padEnd(5)} ${String(msg)}  ${words.join(' ')}\n`;
+  const line = JSON.parse(json) as Record<string, unknown>;
+  const words = Object.entries(line)
+    .filter(([name]) => !NOT_SHOWN.has(name))
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const level = pino.levels.labels[Number(line['level'])] ?? '';
+  return `${String(line['time']).slice(11, 19)} ${level.padEnd(5)} ${String(line['msg'])}  ${words.join(' ')}\n`;
 }

@@ -29,7 +29,7 @@ export function sshBruteForce(random: Prng): Attack {
       note(identity.victims, plant.historian.address);
       for (let count = 0; count < SSH_CONNECTIONS_MAX && world.nowNs < untilNs; count++) {
         yield* sshLoginAttempt(world, attacker, plant.historian, PASSWORDS_PER_CONNECTION, random);
-        yield random.between(5, 120) * MILLISECOND;
+        yield random.between(5 * MILLISECOND, 120 * MILLISECOND);
       }
     },
   };
@@ -55,7 +55,7 @@ export function httpBruteForce(random: Prng): Attack {
         for (let login = 0; login < LOGINS_PER_CONNECTION; login++) {
           const password = `${random.pick(WORDS)}${String(random.below(1000))}`;
           yield* postLogin(tcp, 'admin', password, random);
-          yield* tcp.sleep(random.between(1, 10) * MILLISECOND);
+          yield* tcp.sleep(random.between(MILLISECOND, 10 * MILLISECOND));
         }
         yield* tcp.close(tcp.client);
       }

@@ -18,7 +18,9 @@ const FLOOD_PACKETS_MAX = 20_000;
 const SYN_GAP_NS = 250 * MICROSECOND;
 const UDP_GAP_NS = 300 * MICROSECOND;
 const BACKLOG = 128;
+/** Discard (RFC 863), from one port nobody has registered: random ones would be taken for other protocols. */
 const UDP_FLOOD_PORT = 9;
+const UDP_FLOOD_SOURCE_PORT = 40_404;
 const UDP_FLOOD_BYTES = 512;
 const ICMP_GAP_NS = 200 * MILLISECOND;
 
@@ -62,7 +64,7 @@ export function synFlood(random: Prng): Attack {
         };
         sendTcp(wire, spoofed, victim, header, NO_BYTES, 0, 0);
         if (sent < BACKLOG) {
-          yield random.between(150, 220) * MICROSECOND;
+          yield random.between(150 * MICROSECOND, 220 * MICROSECOND);
           sendTcp(wire, victim, spoofed, synAck(header, random), NO_BYTES, 0, 0);
         }
         yield random.jitter(SYN_GAP_NS, 0.6);
@@ -90,12 +92,11 @@ export function udpFlood(random: Prng): Attack {
       yield* resolve(world, attacker, victim);
       let complainsAtNs = world.nowNs;
       for (let sent = 0; sent < FLOOD_PACKETS_MAX && world.nowNs < untilNs; sent++) {
-        const port = random.between(20_001, 39_999);
-        sendUdp(wire, attacker, port, victim, UDP_FLOOD_PORT, payload);
+        sendUdp(wire, attacker, UDP_FLOOD_SOURCE_PORT, victim, UDP_FLOOD_PORT, payload);
         if (world.nowNs >= complainsAtNs) {
           complainsAtNs = world.nowNs + ICMP_GAP_NS;
           const packet = wire.frame.slice(14, 14 + 28); // the IP header and eight bytes (RFC 792)
-          yield random.between(60, 120) * MICROSECOND;
+          yield random.between(60 * MICROSECOND, 120 * MICROSECOND);
           const message = new ByteWriter().u8(3).u8(3).u16(0).u32(0).raw(packet); // port unreachable
           sendIcmp(world.wire('icmp'), victim, attacker, message.done());
         }
@@ -121,4 +122,3 @@ function synAck(syn: TcpHeader, random: Prng): TcpHeader {
     options: MSS_OPTION,
   };
 }
-

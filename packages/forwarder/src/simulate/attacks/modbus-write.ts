@@ -33,7 +33,7 @@ export function modbusWrite(random: Prng): Attack {
       for (let writes = 0; writes < WRITES_MAX && world.nowNs < untilNs; writes++) {
         if (random.chance(0.5)) yield* modbus.writeCoil(random.below(20), random.chance(0.5));
         else yield* modbus.writeRegisters(random.below(60), [0, 0, 0xffff]);
-        yield* modbus.tcp.sleep(random.between(10, 150) * MILLISECOND);
+        yield* modbus.tcp.sleep(random.between(10 * MILLISECOND, 150 * MILLISECOND));
       }
       yield* modbus.tcp.close(modbus.tcp.client);
     },

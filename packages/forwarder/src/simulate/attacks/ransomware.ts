@@ -40,7 +40,7 @@ export function ransomware(random: Prng): Attack {
             ? encryptFiles(world, patientZero, target, untilNs, stream)
             : knock(world, patientZero, target, stream),
         );
-        yield random.between(5, 60) * MILLISECOND;
+        yield random.between(5 * MILLISECOND, 60 * MILLISECOND);
       }
     },
   };
@@ -61,7 +61,7 @@ function* encryptFiles(world: World, from: Host, target: Host, untilNs: number, 
     yield* smb.write(0, FILE_BYTES);
     yield* smb.rename(`${name}.locked`);
     yield* smb.closeFile();
-    yield* smb.tcp.sleep(random.between(1, 12) * MILLISECOND);
+    yield* smb.tcp.sleep(random.between(MILLISECOND, 12 * MILLISECOND));
   }
   yield* smb.close();
 }

@@ -12,7 +12,7 @@ import { MODBUS_PORT } from '../modbus.ts';
 import { OPCUA_PORT } from '../opcua.ts';
 import { strangerHost, type Plant } from '../plant.ts';
 import { S7_PORT } from '../s7comm.ts';
-import { MILLISECOND, type Process } from '../scheduler.ts';
+import { MICROSECOND, MILLISECOND, type Process } from '../scheduler.ts';
 import { SMB_PORT } from '../smb2.ts';
 import { SSH_PORT } from '../ssh.ts';
 import { TcpConversation } from '../tcp-conversation.ts';
@@ -45,7 +45,7 @@ export function horizontalScan(random: Prng): Attack {
             note(identity.victims, host.address);
             for (const port of OT_PORTS) world.start(probe(world, attacker, host, port, plant, random));
           }
-          yield random.between(2, 12) * MILLISECOND;
+          yield random.between(2 * MILLISECOND, 12 * MILLISECOND);
         }
     },
   };
@@ -60,11 +60,14 @@ export function verticalScan(random: Prng): Attack {
     *run({ world, plant, untilNs }: AttackStage): Process {
       const victim = random.pick(plant.cells).s7Plc;
       note(identity.victims, victim.address);
-      const ports = shuffled([...Array.from({ length: VERTICAL_PORTS }, (_, index) => index + 1), ENIP_PORT], random);
+      const ports = shuffled(
+        [...Array.from({ length: VERTICAL_PORTS }, (_, index) => index + 1), ENIP_PORT],
+        random,
+      );
       for (const port of ports) {
         if (world.nowNs >= untilNs) return;
         yield* probe(world, attacker, victim, port, plant, random);
-        yield random.between(200_000, 4 * MILLISECOND);
+        yield random.between(200 * MICROSECOND, 4 * MILLISECOND);
       }
     },
   };
@@ -74,14 +77,7 @@ function identityOf(variant: string, attacker: Host, ports: string[]) {
   return { attack: 'scan' as const, variant, attackers: [attacker.address], victims: [], ports };
 }
 
-function* probe(
-  world: World,
-  attacker: Host,
-  host: Host,
-  port: number,
-  plant: Plant,
-  random: Prng,
-): Process {
+function* probe(world: World, attacker: Host, host: Host, port: number, plant: Plant, random: Prng): Process {
   const tcp = new TcpConversation(world, 'tcp', attacker, host, port, random);
   if (openPorts(host, plant).includes(port)) yield* tcp.openAndReset();
   else yield* tcp.openRefused();
