@@ -3,6 +3,7 @@ import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { forwarderSchema } from './config.ts';
 import { startForwarder } from './pipeline.ts';
 
+import { simulateCommand } from './simulate/simulate-command.ts';
 import { splitCommand } from './split-command.ts';
 
 await runProgram({
@@ -16,7 +17,8 @@ await runProgram({
     'tapline-forwarder check forwarder.yaml',
     'tcpdump -i eth1 -w - | tapline-forwarder -c stdin.yaml',
     'tapline-forwarder split -o split/ day.pcap.gz',
+    'tapline-forwarder simulate -o plant.pcap --attack all --labels labels.csv',
   ],
-  commands: [splitCommand()],
+  commands: [splitCommand(), simulateCommand()],
   start: startForwarder,
 });

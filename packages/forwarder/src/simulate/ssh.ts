@@ -22,7 +22,7 @@ const KEX_ECDH_REPLY = 31;
 /** The name lists of KEXINIT (7.1), both ways the same. */
 const ALGORITHMS = [
   'curve25519-sha256',
-  'rsa-sha2-256',
+  'ssh-rsa',
   'aes128-ctr',
   'aes128-ctr',
   'hmac-sha2-256',
@@ -44,7 +44,7 @@ export function* sshLoginAttempt(
   const tcp = new TcpConversation(world, 'ssh', client, server, SSH_PORT, random);
   yield* tcp.open();
   yield* tcp.sleep(random.between(4 * MILLISECOND, 15 * MILLISECOND));
-  yield* tcp.send(tcp.server, banner('OpenSSH_9.2p1'));
+  yield* tcp.send(tcp.server, banner('OpenSSH_7.4'));
   yield* tcp.sleep(random.between(300 * MICROSECOND, 900 * MICROSECOND));
   yield* tcp.send(tcp.client, banner('libssh2_1.10.0'));
   yield* tcp.think(200 * MICROSECOND);
@@ -87,7 +87,7 @@ function keyExchangeReply(random: Prng): Uint8Array {
   // The key (RFC 4253, 6.6): exponent 65537 and a modulus of 2,048 bits, a zero in front of it, as it is not negative.
   sshStrings(payload, [ascii('ssh-rsa'), Uint8Array.of(1, 0, 1), modulus(random)]);
   payload.u32(32).raw(random.bytes(32));
-  sshStrings(payload, [ascii('rsa-sha2-256'), random.bytes(256)]);
+  sshStrings(payload, [ascii('ssh-rsa'), random.bytes(256)]);
   return new ByteWriter()
     .raw(packet(payload, random))
     .raw(packet(new ByteWriter().u8(NEWKEYS), random))
