@@ -171,6 +171,8 @@ describe('forwarder and collector', () => {
     await holder.line('Capturing.');
     expect((await replay(port, edge).exited).code).toBe(4);
     holder.child.kill('SIGTERM');
+    await holder.line('Stopping.');
+    // A second one hurries: the drain timeout is not waited for.
     holder.child.kill('SIGTERM');
     // It could not hand anything over: no collector listens on port 1.
     expect((await holder.exited).code).toBe(6);

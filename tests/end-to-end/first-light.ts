@@ -80,7 +80,7 @@ async function simulate(options: Arguments, directory: string): Promise<string> 
     '--duration',
     options.duration,
     '--attack',
-    'all',
+    'scan,brute-force,modbus-write,ransomware',
   ];
   say(`1. A plant makes traffic (seed ${options.seed}, ${options.duration}) …`);
   const simulator = new Program('forwarder', ['simulate', ...words]);

@@ -118,12 +118,12 @@ class Collector implements RunningDaemon {
         { clock: systemTunnelClock, sessions: this.#sessions, plain: this.#plain, events },
       );
     const address = await (this.#tcp ?? (this.#udp as UdpListener)).open();
-    log.info({ address: address.address, port: address.port, protocol }, 'Listening for sensors.');
     if (isLegacy)
       log.warn(
         { address: host, port },
         'This configuration names no address to bind: as SecureOT did, every address is listened on, without encryption. Set bind.',
       );
+    log.info({ address: address.address, port: address.port, protocol }, 'Listening for sensors.');
   }
 
   books(): Books {

@@ -168,16 +168,7 @@ class Forwarder implements RunningDaemon {
     const { stop, hurry } = this.#context;
     while (!stop.aborted && uplink.counters.queuedPackets > 0)
       await sleep(DRAIN_POLL_MS, undefined, { signal: stop }).catch(() => undefined);
-    const hurried = new Promise<number>((resolve) => {
-      if (hurry.aborted) resolve(0);
-      else
-        hurry.addEventListener('abort', () => {
-          resolve(0);
-        });
-    });
-    const drained = uplink.drain(this.#config.forward?.drain_timeout ?? 0);
-    await Promise.race([drained, hurried]);
-    return hurry.aborted ? uplink.drain(0) : drained;
+    return uplink.drain(this.#config.forward?.drain_timeout ?? 0, hurry);
   }
 
   #createUplink(): Uplink | null {

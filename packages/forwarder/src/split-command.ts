@@ -24,6 +24,8 @@ export const EXIT_DAMAGED_INPUT = 7;
 /** Fewer, larger writes than a live archive makes: nobody reads these segments before the end. */
 const FLUSH_INTERVAL_MS = 60_000;
 const BUFFER_BYTES_MAX = 128 * 1024 * 1024;
+/** Closing and opening segments in turn costs more than anything else; the archive takes at most half of what the process may have. */
+const OPEN_FILES_MAX = 8192;
 const ROWS_MAX = 20;
 
 interface SplitOptions {
@@ -111,6 +113,7 @@ export async function split(files: readonly string[], options: SplitOptions): Pr
       ...(options.defaultPrefix === undefined ? {} : { defaultPrefix: options.defaultPrefix }),
       flushIntervalMs: FLUSH_INTERVAL_MS,
       bufferBytesMax: BUFFER_BYTES_MAX,
+      openFilesMax: OPEN_FILES_MAX,
     },
     {
       files: systemFiles,

@@ -30,8 +30,9 @@ const ANSWER_NS = 180 * MICROSECOND;
 export function* resolve(world: World, from: Host, to: Host): Process {
   if (from.knows(to)) return;
   const wire = world.wire('arp');
-  from.learn(to);
-  to.learn(from);
+  // An attacker is not verified later: those frames would still be its attack, but nobody's to label.
+  from.learn(to, !world.isAttack);
+  to.learn(from, !world.isAttack);
   sendArp(wire, REQUEST, from, UNKNOWN_MAC, to.ipv4, BROADCAST);
   yield ANSWER_NS;
   sendArp(wire, REPLY, to, from.mac, from.ipv4, from.mac);

@@ -65,7 +65,7 @@ export class Host {
   /** Link-local, made of the MAC (RFC 4291, appendix A). */
   readonly ipv6: Uint8Array;
   readonly stack: Stack;
-  /** Whose MAC this host has in its ARP cache, in the order learned. */
+  /** Hosts whose MAC it verifies from time to time, in the order learned. */
   readonly neighbours: Host[] = [];
   readonly #known = new Set<Host>();
   #ipId: number;
@@ -101,10 +101,11 @@ export class Host {
     return this.#known.has(other);
   }
 
-  learn(other: Host): void {
+  /** Takes a neighbour's MAC into the ARP cache; `verify` lets it be asked for again from time to time. */
+  learn(other: Host, verify: boolean): void {
     if (this.#known.has(other)) return;
     this.#known.add(other);
-    this.neighbours.push(other);
+    if (verify) this.neighbours.push(other);
   }
 }
 

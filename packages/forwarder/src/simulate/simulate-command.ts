@@ -2,7 +2,7 @@
  * `tapline-forwarder simulate`: writes a capture of a simulated plant, and the labels of the attacks in it.
  *
  * The capture goes to a file or to stdout, the labels to a file, the summary to stdout (to stderr, when the capture has
- * stdout). A capture that could not be finished is not left behind as if it were whole: the command fails.
+ * stdout). When a write fails, a reader of the pipe that went away included, the command fails: what is there is not whole.
  */
 import { writeFile } from 'node:fs/promises';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
@@ -20,12 +20,13 @@ import {
   type AttackName,
 } from './labels.ts';
 import { CELLS_MAX } from './plant.ts';
+import { MILLISECOND } from './scheduler.ts';
 import { DEFAULT_CELLS, DURATION_MS_MAX, simulatePlant, type Simulation } from './simulate-plant.ts';
 
 const STDOUT = '-';
 /** A Monday morning: captures that nobody dated are the same on every day. */
 const DEFAULT_START = '2026-01-05T06:00:00Z';
-const NS_PER_MS = 1_000_000n;
+const NS_PER_MS = BigInt(MILLISECOND);
 /** Seconds since 1970 are unsigned 32-bit in a PCAP file: until 2106. */
 const START_MS_MAX = 0xffff_ffff * 1000 - DURATION_MS_MAX;
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -50,8 +51,9 @@ export function simulateCommand(): Command {
   return new Command('simulate')
     .summary('write a capture of a simulated plant')
     .description(
-      'Writes a capture of a simulated plant: Modbus, S7, DNP3, IEC 104, EtherNet/IP, OPC UA, PROFINET, GOOSE and office\n' +
-        'noise, in as many production cells as wanted; and attacks in it, with a label file that says what, who and when.\n' +
+      'Writes a capture of a simulated plant: Modbus, S7, DNP3, IEC 104, EtherNet/IP,\n' +
+        'OPC UA, PROFINET, GOOSE and office noise, in as many production cells as wanted;\n' +
+        'and attacks in it, with a label file that says what, who and when.\n' +
         'The same options give the same bytes.',
     )
     .requiredOption('-o, --output <file>', 'the capture (pcap); - is standard output')
@@ -127,7 +129,9 @@ async function simulate(options: SimulateOptions): Promise<SimulateReport> {
   const labels = simulation.labels();
   if (options.labels !== undefined) {
     const isJson = /\.jsonl?$/.test(options.labels);
-    await writeText(options.labels, isJson ? labelsAsJsonLines(labels) : labelsAsCsv(labels));
+    const text = isJson ? labelsAsJsonLines(labels) : labelsAsCsv(labels);
+    const path = options.labels;
+    await writeFile(path, text).catch((error: unknown) => refuse('--labels', path, error));
   }
   return {
     output: options.output,
@@ -144,20 +148,13 @@ async function simulate(options: SimulateOptions): Promise<SimulateReport> {
 
 /** Writes all batches; returns the size of the file. */
 async function writeCapture(simulation: Simulation, options: SimulateOptions): Promise<number> {
-  const file = await PcapFile.create(options.output, {
-    linkType: LINKTYPE_ETHERNET,
-    precision: options.precision,
-  });
-  const bar = process.stderr.isTTY
-    ? new SingleBar(
-        {
-          format: '[{bar}] {percentage}% · {packets} packets · {duration_formatted}, {eta_formatted} to go',
-          stream: process.stderr,
-        },
-        Presets.shades_classic,
-      )
-    : null;
-  bar?.start(options.duration, 0, { packets: 0 });
+  // The rejected write tells; without a listener Node would end the process with a stack trace before that.
+  if (options.output === STDOUT) process.stdout.on('error', () => undefined);
+  const header = { linkType: LINKTYPE_ETHERNET, precision: options.precision };
+  const file = await PcapFile.create(options.output, header).catch((error: unknown) =>
+    refuse('--output', options.output, error),
+  );
+  const bar = progressBar(options.duration);
   try {
     for (const batch of simulation) {
       await file.write(batch);
@@ -170,17 +167,22 @@ async function writeCapture(simulation: Simulation, options: SimulateOptions): P
   return file.byteLength;
 }
 
-async function writeText(path: string, text: string): Promise<void> {
-  try {
-    await writeFile(path, text);
-  } catch (error) {
-    throw new OperatingError(
-      'ARCHIVE_FAILED',
-      `cannot write the labels: ${messageOf(error)}; give --labels a file in a directory that is there`,
-      { file: path },
-      error,
-    );
-  }
+/** On a terminal: how much of the plant's time has passed. */
+function progressBar(durationMs: number): SingleBar | null {
+  if (!process.stderr.isTTY) return null;
+  const format = '[{bar}] {percentage}% · {packets} packets · {duration_formatted}, {eta_formatted} to go';
+  const bar = new SingleBar({ format, stream: process.stderr }, Presets.shades_classic);
+  bar.start(durationMs, 0, { packets: 0 });
+  return bar;
+}
+
+function refuse(option: string, path: string, error: unknown): never {
+  throw new OperatingError(
+    'ARCHIVE_FAILED',
+    `${option} ${path}: ${messageOf(error)}; name a file that may be written, in a directory that is there`,
+    { file: path },
+    error,
+  );
 }
 
 function render(report: SimulateReport): string {

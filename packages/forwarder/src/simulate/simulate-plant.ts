@@ -9,7 +9,7 @@
  * - timestamps strictly increase, and all lie within the duration;
  * - memory depends on the size of the plant and the number of attack packets, never on the duration.
  *
- * Measured on one core: 0.4 to 0.6 million packets a second.
+ * Measured on one core: 1.0 to 1.3 million packets a second (20 cells, no attacks), 120 to 140 MB in all.
  */
 import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';

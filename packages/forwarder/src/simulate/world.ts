@@ -45,6 +45,11 @@ export class World {
     );
   }
 
+  /** Whether what is sent here belongs to an attack. */
+  get isAttack(): boolean {
+    return this.#label !== null;
+  }
+
   /** Nanoseconds since the start of the capture. */
   get nowNs(): number {
     return this.#scheduler.nowNs;
@@ -74,9 +79,4 @@ export class World {
   start(process: Process, delayNs = 0): void {
     this.#scheduler.start(process, delayNs);
   }
-}
-
-/** Sleeps once: for processes that only wait. */
-export function* sleep(ns: number): Process {
-  yield ns;
 }

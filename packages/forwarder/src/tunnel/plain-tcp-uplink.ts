@@ -8,6 +8,7 @@ import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { dialTcp, type Dial } from './dial-tcp.ts';
+import { untilDrained } from './drain-deadline.ts';
 import { PlainQueue } from './plain-queue.ts';
 import type { Uplink, UplinkCounters, UplinkDependencies, UplinkOptions } from './uplink.ts';
 
@@ -61,13 +62,9 @@ export class PlainTcpUplink implements Uplink {
     return this.#queue.waitForRoom();
   }
 
-  async drain(deadlineMs: number): Promise<number> {
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(deadlineMs, resolve);
-      this.#queue.stop(() => {
-        cancel();
-        resolve();
-      });
+  async drain(deadlineMs: number, hurry?: AbortSignal): Promise<number> {
+    await untilDrained({ deadlineMs, hurry, clock: this.#clock }, (done) => {
+      this.#queue.stop(done);
     });
     const abandoned = this.#queue.abandon();
     this.#aborter.abort();

@@ -24,6 +24,7 @@ import {
 import { capturedBytesOf, encodeBatch, timeSpanOf } from '@tapline/shared/tunnel/packet-batch.ts';
 import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { dialTcp, type Dial } from './dial-tcp.ts';
+import { untilDrained } from './drain-deadline.ts';
 import { GapTally } from './gap-tally.ts';
 import { RoomWaiters } from './room-waiters.ts';
 import { SendQueue } from './send-queue.ts';
@@ -127,18 +128,14 @@ export class TunnelUplink implements Uplink {
     return this.#room.wait();
   }
 
-  async drain(deadlineMs: number): Promise<number> {
+  async drain(deadlineMs: number, hurry?: AbortSignal): Promise<number> {
     if (this.#state === 'closed') return 0;
     assert(this.#state !== 'draining', 'the uplink was drained twice');
     this.#queueGap();
     this.#state = 'draining';
     this.#room.release();
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(deadlineMs, resolve);
-      this.#finish = () => {
-        cancel();
-        resolve();
-      };
+    await untilDrained({ deadlineMs, hurry, clock: this.#clock }, (done) => {
+      this.#finish = done;
       this.#pump();
       this.#finishWhenDone();
     });

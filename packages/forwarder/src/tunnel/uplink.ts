@@ -128,10 +128,11 @@ export interface Uplink {
   /** Resolves when `hasRoom()`, or when the uplink is stopping. */
   waitForRoom(): Promise<void>;
   /**
-   * The clean end: sends what is queued, waits for the acknowledgements and says goodbye, all within `deadlineMs`.
+   * The clean end: sends what is queued, waits for the acknowledgements and says goodbye, all within `deadlineMs`,
+   * or until `hurry` aborts.
    * Then closes. Returns the number of packets that had to be given up (counted as `stopped`).
    */
-  drain(deadlineMs: number): Promise<number>;
+  drain(deadlineMs: number, hurry?: AbortSignal): Promise<number>;
 }
 
 export function createUplink(options: UplinkOptions, dependencies: UplinkDependencies): Uplink {

@@ -40,7 +40,7 @@ export function ransomware(random: Prng): Attack {
             ? encryptFiles(world, patientZero, target, untilNs, stream)
             : knock(world, patientZero, target, stream),
         );
-        yield random.between(5 * MILLISECOND, 60 * MILLISECOND);
+        yield random.between(50 * MILLISECOND, 400 * MILLISECOND);
       }
     },
   };
