@@ -82,7 +82,7 @@ async function simulate(options: Arguments, directory: string): Promise<string> 
     '--attack',
     'scan,brute-force,modbus-write,ransomware',
   ];
-  say(`1. A plant makes traffic (seed ${options.seed}, ${options.duration}) …`);
+  say(`A plant makes traffic (seed ${options.seed}, ${options.duration}) …`);
   const simulator = new Program('forwarder', ['simulate', ...words]);
   const { code } = await simulator.exited;
   if (code !== 0) fail('the simulator', simulator);
@@ -180,10 +180,10 @@ async function main(): Promise<number> {
     .line('Listening for sensors.')
     .catch(() => fail('the collector', collector));
   const port = Number(listening['port']);
-  say(`2. The collector listens on 127.0.0.1:${port}`);
+  say(`The collector listens on 127.0.0.1:${port}`);
   const forwarder = new Program('forwarder', ['-c', configs.forwarder(port)]);
   say(
-    `3. The forwarder ${live ? `captures on ${String(options.interface)}; Ctrl-C stops` : `replays ${packetsTotal} packets`} …`,
+    `The forwarder ${live ? `captures on ${String(options.interface)}; Ctrl-C stops` : `replays ${packetsTotal} packets`} …`,
   );
 
   // Ctrl-C reaches all three programs at once; the collector is asked to stop only after the forwarder has.

@@ -95,6 +95,19 @@ describe('TCP in a simulated plant', () => {
       expect(problems, `seed ${seed}`).toEqual([]);
     }
   });
+
+  it('would not pass the check with a packet lost, repeated, swapped or without its handshake', () => {
+    const { packets } = capture({ durationMs: 10_000 });
+    const isModbusAnswer = (packet: SeenPacket): boolean => tcpOf(packet.frame)?.sourcePort === 502;
+    const index = packets.findIndex((packet, at) => at > 500 && isModbusAnswer(packet));
+    const answer = packets[index] as SeenPacket;
+    const request = packets[index - 1] as SeenPacket;
+    expect(tcpProblems(packets)).toEqual([]);
+    expect(tcpProblems(packets.toSpliced(index, 1))).not.toEqual([]);
+    expect(tcpProblems(packets.toSpliced(index, 0, answer))).not.toEqual([]);
+    expect(tcpProblems(packets.toSpliced(index - 1, 2, answer, request))).not.toEqual([]);
+    expect(tcpProblems(packets.slice(index))).not.toEqual([]);
+  });
 });
 
 describe('labels of a simulated plant', () => {
