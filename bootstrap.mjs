@@ -124,18 +124,23 @@ function installWorkspace() {
   writeFileSync(stampFile, wanted);
 }
 
-/** Compiles `cap` against libpcap where that has not been done. Without it Tapline works; `capture.driver: cap` does not. */
+/** Compiles `cap` against libpcap where it does not load yet. Without it Tapline works; `capture.driver: cap` does not. */
 function buildPortableDriver() {
   const cap = join(root, 'packages/forwarder/node_modules/cap');
-  if (!existsSync(cap) || existsSync(join(cap, 'build/Release/cap.node'))) return;
+  const loads = () =>
+    spawnSync(nodePath, ['-e', 'require(process.argv[1])', cap], { stdio: 'ignore' }).status === 0;
+  if (!existsSync(cap) || loads()) return;
   say('compiling the portable capture driver');
   const gyp = join(root, 'packages/forwarder/node_modules/node-gyp/bin/node-gyp.js');
   // The headers come with the Node from npm; without them node-gyp would want to download some.
   const headers = dirname(dirname(nodePath));
   if (!existsSync(join(headers, 'include/node/node.h')))
     return say('  skipped: this Node came without its headers');
-  if (!quietly([nodePath, gyp, 'rebuild', '-C', cap, `--nodedir=${headers}`]))
-    say('  it did not compile; its tests will be skipped');
+  // As variable, too: an npm that is configured for another Node's headers passes its own on, and node-gyp prefers it.
+  const built = quietly([nodePath, gyp, 'rebuild', '-C', cap, `--nodedir=${headers}`], root, {
+    npm_config_nodedir: headers,
+  });
+  if (!built || !loads()) say('  it did not compile; its tests will be skipped');
 }
 
 // ---------------------------------------------------------------- Debian packages
@@ -216,10 +221,10 @@ function handOver(words) {
 }
 
 /** A step of the set-up: its output is shown only when it fails. */
-function quietly([program, ...words], cwd = root) {
+function quietly([program, ...words], cwd = root, variables = {}) {
   const result = spawnSync(program, words, {
     cwd,
-    env: environment(),
+    env: { ...environment(), ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
     maxBuffer: 2 ** 26,
   });

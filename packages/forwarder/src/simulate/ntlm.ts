@@ -5,6 +5,7 @@
 import type { Prng } from '@tapline/shared/base/prng.ts';
 import { integer, tlv } from './ber.ts';
 import { ByteWriter } from './byte-writer.ts';
+import { fileTime } from './file-time.ts';
 
 const NEGOTIATE = 1;
 const CHALLENGE = 2;
@@ -13,8 +14,6 @@ const AUTHENTICATE = 3;
 const FLAGS = 0xe288_8215;
 /** Windows 10, NTLM revision 15. */
 const VERSION = [10, 0, 0x61, 0x4a, 0, 0, 0, 15];
-/** 100 ns ticks from 1601 to 1970. */
-const EPOCH_TICKS = 116_444_736_000_000_000;
 
 /** Attribute-value pairs of the target information (2.2.2.1). */
 const AV_END = 0;
@@ -63,10 +62,7 @@ export function challengeToken(login: Login, epochMs: number, random: Prng): Uin
 /** The client's proof: an NTLMv2 response of random bytes. */
 export function authenticateToken(login: Login, epochMs: number, random: Prng): Uint8Array {
   const proof = new ByteWriter().raw(random.bytes(16)).u8(1).u8(1).zeros(6);
-  proof
-    .u64le(EPOCH_TICKS + epochMs * 10_000)
-    .raw(random.bytes(8))
-    .zeros(4);
+  proof.u64le(fileTime(epochMs)).raw(random.bytes(8)).zeros(4);
   proof.raw(targetInformation(login, epochMs)).zeros(4);
   const parts = [
     new Uint8Array(24),
@@ -119,10 +115,7 @@ function targetInformation(login: Login, epochMs: number): Uint8Array {
       .u16le(id)
       .u16le(2 * value.length)
       .utf16le(value);
-  pairs
-    .u16le(AV_TIMESTAMP)
-    .u16le(8)
-    .u64le(EPOCH_TICKS + epochMs * 10_000);
+  pairs.u16le(AV_TIMESTAMP).u16le(8).u64le(fileTime(epochMs));
   return pairs.u16le(AV_END).u16le(0).done();
 }
 

@@ -7,9 +7,7 @@
  *   all three then                       sequence number (4) · request (4) · NodeId of the body's type · body
  */
 import { ByteWriter } from './byte-writer.ts';
-
-/** 100 ns ticks from 1601 to 1970 (5.2.2.5). */
-const EPOCH_TICKS = 116_444_736_000_000_000;
+import { fileTime } from './file-time.ts';
 
 export class OpcUaWriter extends ByteWriter {
   /** UTF-8 with its length; null is a length of -1. */
@@ -50,7 +48,7 @@ export class OpcUaWriter extends ByteWriter {
 
   /** DateTime: 100 ns ticks since 1601. */
   dateTime(epochMs: number): this {
-    return this.u64le(EPOCH_TICKS + epochMs * 10_000);
+    return this.u64le(fileTime(epochMs));
   }
 
   /** ExtensionObject without type or body. */

@@ -2,7 +2,8 @@
  * `tapline-forwarder simulate`: writes a capture of a simulated plant, and the labels of the attacks in it.
  *
  * The capture goes to a file or to stdout, the labels to a file, the summary to stdout (to stderr, when the capture has
- * stdout). When a write fails, a reader of the pipe that went away included, the command fails: what is there is not whole.
+ * stdout). When a write fails the command fails:
+ * what is there is not whole. A reader of the pipe that has had enough is `run.ts`'s to take.
  */
 import { writeFile } from 'node:fs/promises';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
@@ -148,8 +149,6 @@ async function simulate(options: SimulateOptions): Promise<SimulateReport> {
 
 /** Writes all batches; returns the size of the file. */
 async function writeCapture(simulation: Simulation, options: SimulateOptions): Promise<number> {
-  // The rejected write tells; without a listener Node would end the process with a stack trace before that.
-  if (options.output === STDOUT) process.stdout.on('error', () => undefined);
   const header = { linkType: LINKTYPE_ETHERNET, precision: options.precision };
   const file = await PcapFile.create(options.output, header).catch((error: unknown) =>
     refuse('--output', options.output, error),

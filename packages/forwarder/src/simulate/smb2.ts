@@ -8,6 +8,7 @@
  */
 import type { Prng } from '@tapline/shared/base/prng.ts';
 import { ByteWriter } from './byte-writer.ts';
+import { fileTime } from './file-time.ts';
 import type { Host } from './host.ts';
 import {
   acceptedToken,
@@ -41,8 +42,6 @@ const SUCCESS = 0;
 const MORE_PROCESSING_REQUIRED = 0xc000_0016;
 /** FileRenameInformation (MS-FSCC, 2.4.37). */
 const FILE_RENAME = 10;
-/** 100 ns ticks from 1601 to 1970. */
-const EPOCH_TICKS = 116_444_736_000_000_000;
 /** Read data, read attributes, synchronise; and with write data, delete for what is to be changed. */
 const ACCESS_READ = 0x0012_0089;
 const ACCESS_CHANGE = 0x0013_019f;
@@ -268,6 +267,6 @@ export class SmbClient {
   }
 
   #ticks(): number {
-    return EPOCH_TICKS + this.#world.epochMs * 10_000;
+    return fileTime(this.#world.epochMs);
   }
 }

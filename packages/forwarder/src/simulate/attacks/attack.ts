@@ -3,6 +3,7 @@
  * noted in its label.
  */
 import type { Prng } from '@tapline/shared/base/prng.ts';
+import type { Host } from '../host.ts';
 import type { AttackIdentity } from '../labels.ts';
 import type { Plant } from '../plant.ts';
 import type { Process } from '../scheduler.ts';
@@ -31,7 +32,7 @@ export function note(list: string[], value: string | number): void {
 }
 
 /** All hosts of a plant that have an IP stack an attacker can find, cell by cell. */
-export function reachableHosts(plant: Plant) {
+export function reachableHosts(plant: Plant): readonly Host[] {
   const office = [plant.directory, plant.fileServer, plant.historian, plant.scada, ...plant.officePcs];
   return [
     ...office,
