@@ -2,6 +2,7 @@
  * The programs as daemons, on loopback: start, signals, exit codes, the status page, SecureOT's configurations, and the
  * analyzer beside a collector that writes.
  */
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -177,6 +178,37 @@ describe('forwarder and collector', () => {
     // It could not hand anything over: no collector listens on port 1.
     expect((await holder.exited).code).toBe(6);
     expect(await collector.stop()).toBe(0);
+  });
+});
+
+describe('standard input', () => {
+  it('takes what tcpdump writes, through a filter, and ends with it', async () => {
+    const edge = join(directory, 'edge-stdin');
+    const file = config(
+      `capture: {driver: stdin, bpf_filter: tcp port 502}\noutput_directories: {pcap_raw_output_path: ${edge}}\n`,
+    );
+    const forwarder = new Program('forwarder', ['-c', file]);
+    const tcpdump = spawn('tcpdump', ['-r', plant, '--nano', '-w', '-', '-Z', 'root'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    tcpdump.stdout.pipe(forwarder.child.stdin as NodeJS.WritableStream);
+    expect((await forwarder.exited).code).toBe(0);
+    const wanted = spawnSync('tcpdump', [
+      '-r',
+      plant,
+      '--nano',
+      '-w',
+      join(directory, 'modbus.pcap'),
+      '-Z',
+      'root',
+      'tcp port 502',
+    ]);
+    expect(wanted.status).toBe(0);
+    const modbus = contentOf(await packetsOfFile(join(directory, 'modbus.pcap'))).sort();
+    expect(modbus.length).toBeGreaterThan(100);
+    expect(contentOf(await packetsIn(edge)).sort()).toEqual(modbus);
+    const books = booksOf(forwarder)['capture'];
+    expect(Number(books?.['packets']) + Number(books?.['filteredPackets'])).toBe(plantPackets);
   });
 });
 

@@ -5,16 +5,8 @@
  * That program listened on every address. So does this one for a file that holds nothing but SecureOT's keys, with a
  * warning at every start; any other file listens on loopback until `bind` says otherwise.
  */
-import {
-  byteSize,
-  duration,
-  filePrefix,
-  ipAddress,
-  log,
-  metrics,
-  path,
-  port,
-} from '@tapline/shared/config/fields.ts';
+import { byteSize, duration, filePrefix, log, metrics, path, port } from '@tapline/shared/config/fields.ts';
+import { archiveFields, routingRules, wholeNumber } from '@tapline/shared/config/archive-fields.ts';
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
@@ -28,48 +20,12 @@ const SECUREOT_KEYS = new Set([
   'output_directories',
 ]);
 
-const archive = z
-  .strictObject({
-    link_type: z
-      .enum(['ethernet', 'raw'])
-      .default('raw')
-      .describe('write raw (IP packets, LINKTYPE_RAW) or ethernet (whole frames)'),
-    precision: z.enum(['ns', 'us']).default('ns').describe('write ns or us'),
-    flush_interval: duration(10, 60_000).default(1000),
-    open_files_max: z
-      .number()
-      .int()
-      .min(8)
-      .max(100_000)
-      .default(512)
-      .describe('write a number from 8 to 100000'),
-    buffer_size: byteSize(4 * MIB, 4096 * MIB).default(64 * MIB),
-    sources_max: z
-      .number()
-      .int()
-      .min(1)
-      .max(1_000_000)
-      .default(20_000)
-      .describe('write a number from 1 to 1000000, per sensor'),
-  })
-  .prefault({});
+const archive = z.strictObject(archiveFields('raw')).prefault({});
 
 const limits = z
   .strictObject({
-    sensors_max: z
-      .number()
-      .int()
-      .min(1)
-      .max(100_000)
-      .default(4096)
-      .describe('write a number from 1 to 100000'),
-    connections_max: z
-      .number()
-      .int()
-      .min(1)
-      .max(100_000)
-      .default(2000)
-      .describe('write a number from 1 to 100000'),
+    sensors_max: wholeNumber(1, 100_000).default(4096),
+    connections_max: wholeNumber(1, 100_000).default(2000),
     hello_timeout: duration(100, 600_000).default(10_000),
     idle_timeout: duration(1000, 86_400_000).default(60_000),
     commit_interval: duration(10, 60_000).default(200),
@@ -97,10 +53,7 @@ export const collectorSchema = z
         payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
       })
       .prefault({}),
-    routing_rules: z
-      .array(z.strictObject({ ip: ipAddress, output_prefix: filePrefix }))
-      .max(100_000)
-      .default([]),
+    routing_rules: routingRules,
     default_output_prefix: filePrefix.optional(),
     output_directories: z
       .strictObject({ pcap_raw_output_path: path })

@@ -22,6 +22,7 @@ import {
 } from '@tapline/shared/archive/archive-options.ts';
 import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
+import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
@@ -234,16 +235,9 @@ class Collector implements RunningDaemon {
     defaultPrefix: string | undefined,
     events: ArchiveEvents,
   ): Archive {
-    const { archive } = this.#config;
     const options: ArchiveOptions = {
-      directory: this.#directoryOf(name),
-      linkType: archive.link_type,
-      precision: archive.precision,
+      ...archiveOptions({ ...this.#config, default_output_prefix: defaultPrefix }, this.#directoryOf(name)),
       rules,
-      ...(defaultPrefix === undefined ? {} : { defaultPrefix }),
-      flushIntervalMs: archive.flush_interval,
-      sourcesMax: archive.sources_max,
-      bufferBytesMax: archive.buffer_size,
     };
     return new Archive(options, { files: systemFiles, events, openFiles: this.#openFiles });
   }
@@ -259,5 +253,5 @@ class Collector implements RunningDaemon {
 }
 
 function rulesOf(config: CollectorConfig): readonly ArchiveRule[] {
-  return config.routing_rules.map((rule) => ({ address: rule.ip, prefix: rule.output_prefix }));
+  return archiveRules(config.routing_rules);
 }

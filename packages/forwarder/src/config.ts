@@ -5,12 +5,12 @@
  * `protocol: udp` meant one datagram per frame, which is called `udp-plain` here.
  */
 import { hostname } from 'node:os';
+import { archiveFields, routingRules } from '@tapline/shared/config/archive-fields.ts';
 import {
   byteSize,
   duration,
   filePrefix,
   host,
-  ipAddress,
   log,
   metrics,
   path,
@@ -90,27 +90,7 @@ const capture = z
 const archive = z
   .strictObject({
     enable: z.boolean().default(true).describe('write true or false'),
-    link_type: z
-      .enum(['ethernet', 'raw'])
-      .default('ethernet')
-      .describe('write ethernet (whole frames) or raw (IP packets)'),
-    precision: z.enum(['ns', 'us']).default('ns').describe('write ns or us'),
-    flush_interval: duration(10, 60_000).default(1000),
-    open_files_max: z
-      .number()
-      .int()
-      .min(8)
-      .max(100_000)
-      .default(512)
-      .describe('write a number from 8 to 100000'),
-    buffer_size: byteSize(MIB, 4096 * MIB).default(64 * MIB),
-    sources_max: z
-      .number()
-      .int()
-      .min(1)
-      .max(1_000_000)
-      .default(20_000)
-      .describe('write a number from 1 to 1000000'),
+    ...archiveFields('ethernet'),
   })
   .prefault({});
 
@@ -141,10 +121,7 @@ export const forwarderSchema = z
         'write a name of 1 to 64 letters, digits, dots, dashes and underscores, such as plant-a-cell-3',
       ),
     capture,
-    routing_rules: z
-      .array(z.strictObject({ ip: ipAddress, output_prefix: filePrefix }))
-      .max(100_000)
-      .default([]),
+    routing_rules: routingRules,
     default_output_prefix: filePrefix.optional(),
     output_directories: z
       .strictObject({ pcap_raw_output_path: path })

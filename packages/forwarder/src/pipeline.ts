@@ -12,8 +12,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Archive } from '@tapline/shared/archive/archive.ts';
-import { droppedPackets, type ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
+import { droppedPackets } from '@tapline/shared/archive/archive-options.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
+import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
@@ -119,7 +120,7 @@ class Forwarder implements RunningDaemon {
 
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
     const config = loaded.value as ForwarderConfig;
-    this.#archive?.setRules(rulesOf(config), config.default_output_prefix);
+    this.#archive?.setRules(archiveRules(config.routing_rules), config.default_output_prefix);
     this.#archive?.rotate();
     const fixed = ['sensor', 'capture', 'output_directories', 'archive', 'forward', 'metrics'] as const;
     const changed = fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
@@ -210,23 +211,6 @@ class Forwarder implements RunningDaemon {
 }
 
 function createArchive(config: ForwarderConfig, context: DaemonContext): Archive {
-  const { archive } = config;
-  return new Archive(
-    {
-      directory: config.output_directories.pcap_raw_output_path,
-      linkType: archive.link_type,
-      precision: archive.precision,
-      rules: rulesOf(config),
-      ...(config.default_output_prefix === undefined ? {} : { defaultPrefix: config.default_output_prefix }),
-      flushIntervalMs: archive.flush_interval,
-      openFilesMax: archive.open_files_max,
-      bufferBytesMax: archive.buffer_size,
-      sourcesMax: archive.sources_max,
-    },
-    { files: systemFiles, events: archiveEvents(context.log) },
-  );
-}
-
-function rulesOf(config: ForwarderConfig): readonly ArchiveRule[] {
-  return config.routing_rules.map((rule) => ({ address: rule.ip, prefix: rule.output_prefix }));
+  const options = archiveOptions(config, config.output_directories.pcap_raw_output_path);
+  return new Archive(options, { files: systemFiles, events: archiveEvents(context.log) });
 }

@@ -57,8 +57,8 @@ export interface Program<T extends CommonConfig> {
 export async function runProgram<T extends CommonConfig>(program: Program<T>): Promise<void> {
   // `… | head` closes the pipe early: that is no failure of ours.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // Anything else is told by whoever wrote.
     if (error.code === 'EPIPE') process.exit(EXIT_CLEAN);
-    throw error;
   });
   const command = new Command(program.name)
     .description(program.summary)
