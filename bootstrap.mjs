@@ -7,7 +7,16 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -69,6 +78,7 @@ if (command === undefined) stop(`usage: node bootstrap.mjs ${Object.keys(COMMAND
 if (process.platform !== 'linux')
   stop(`Tapline captures on Linux and is developed there; this machine runs ${process.platform}`);
 nodePath = bringNode();
+linkNode();
 installWorkspace();
 process.exit(await command(args));
 
@@ -83,6 +93,15 @@ function bringNode() {
   const path = join(home, 'node_modules', `node-linux-${arch}`, 'bin', 'node');
   if (!existsSync(path)) bring(`Node ${NODE_VERSION}`, `node-linux-${arch}@${NODE_VERSION}`);
   return path;
+}
+
+/** `.tapline/node` is the Node to run with, whichever that is: the units in `systemd/` and the commands start it. */
+function linkNode() {
+  const link = join(home, 'node');
+  mkdirSync(home, { recursive: true });
+  if (existsSync(link) && realpathSync(link) === realpathSync(nodePath)) return;
+  rmSync(link, { force: true });
+  symlinkSync(nodePath, link);
 }
 
 /** Installs one exact package into `.tapline/`, without running any script of it. */

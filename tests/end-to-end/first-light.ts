@@ -175,18 +175,18 @@ async function main(): Promise<number> {
   const packetsTotal = file === undefined ? undefined : await countPackets(file);
   const configs = writeConfigs(options, directory, file);
 
-  const collector = new Program('collector', ['-c', configs.collector]);
+  const collector = new Program('collector', ['-c', configs.collector], { apart: true });
   const listening = await collector
     .line('Listening for sensors.')
     .catch(() => fail('the collector', collector));
   const port = Number(listening['port']);
   say(`The collector listens on 127.0.0.1:${port}`);
-  const forwarder = new Program('forwarder', ['-c', configs.forwarder(port)]);
+  const forwarder = new Program('forwarder', ['-c', configs.forwarder(port)], { apart: true });
   say(
     `The forwarder ${live ? `captures on ${String(options.interface)}; Ctrl-C stops` : `replays ${packetsTotal} packets`} …`,
   );
 
-  // Ctrl-C reaches all three programs at once; the collector is asked to stop only after the forwarder has.
+  // Ctrl-C reaches only this process; the collector is asked to stop after the forwarder has.
   const stop = (): void => void forwarder.child.kill('SIGTERM');
   process.on('SIGINT', stop).on('SIGTERM', stop);
   if (options.seconds !== undefined) setTimeout(stop, Number(options.seconds) * 1000).unref();

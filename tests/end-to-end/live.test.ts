@@ -107,7 +107,7 @@ describe.skipIf(!canMakeNamespaces())(`live on a veth pair${NAMESPACE_NEED}`, ()
       file,
       `bind: 127.0.0.1\nport: ${port}\nprotocol: tcp\noutput_directories: {pcap_raw_output_path: ${join(run, 'soc')}}\n`,
     );
-    const collector = new Program('collector', ['-c', file], inside());
+    const collector = new Program('collector', ['-c', file], { wrapper: inside() });
     const listening = await collector.line('Listening for sensors.');
     return { collector, port: Number(listening['port']) };
   }
@@ -119,7 +119,7 @@ describe.skipIf(!canMakeNamespaces())(`live on a veth pair${NAMESPACE_NEED}`, ()
       file,
       `sensor: probe\ncapture: {interface: ${interfaceName}, ring_size: 64MiB}\noutput_directories: {pcap_raw_output_path: ${join(run, 'edge')}}\nforward: {enable: true, host: 127.0.0.1, port: ${port}, protocol: tcp}\n${more}`,
     );
-    const forwarder = new Program('forwarder', ['-c', file], inside());
+    const forwarder = new Program('forwarder', ['-c', file], { wrapper: inside() });
     await forwarder.line('Capturing.');
     return forwarder;
   }
@@ -246,14 +246,14 @@ describe.skipIf(!canMakeNamespaces())(`live on a veth pair${NAMESPACE_NEED}`, ()
       file,
       `capture: {interface: none0}\noutput_directories: {pcap_raw_output_path: ${join(run, 'none')}}\n`,
     );
-    const missing = new Program('forwarder', ['-c', file], inside());
+    const missing = new Program('forwarder', ['-c', file], { wrapper: inside() });
     expect((await missing.exited).code).toBe(3);
     expect(missing.transcript()).toContain('none0');
     writeFileSync(
       file,
       `capture:\n  interface: ${pair.receiver.interfaceName}\n  bpf_filter: tcp prot 502\noutput_directories: {pcap_raw_output_path: ${join(run, 'none')}}\n`,
     );
-    const wrong = new Program('forwarder', ['-c', file], inside());
+    const wrong = new Program('forwarder', ['-c', file], { wrapper: inside() });
     expect((await wrong.exited).code).toBe(2);
     expect(wrong.transcript()).toContain('wrong.yaml:3:15');
     expect(wrong.transcript()).toContain('capture.bpf_filter');

@@ -20,14 +20,18 @@ export class Program {
   #waiters: (() => void)[] = [];
   #ended = false;
 
+  /**
+   * `wrapper` goes before the program's own words, as in `ip netns exec NAME`. `apart` gives it a process group of its own:
+   * a Ctrl-C at the terminal then reaches only whoever started it.
+   */
   constructor(
     program: 'forwarder' | 'collector' | 'analyzer',
     words: readonly string[],
-    wrapper: readonly string[] = [],
+    { wrapper = [], apart = false }: { readonly wrapper?: readonly string[]; readonly apart?: boolean } = {},
   ) {
     const main = join(projectRoot, 'packages', program, 'src/main.ts');
     const all = [...wrapper, process.execPath, main, ...words];
-    this.child = spawn(all[0] ?? '', all.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.child = spawn(all[0] ?? '', all.slice(1), { stdio: ['pipe', 'pipe', 'pipe'], detached: apart });
     const lines = createInterface({ input: this.child.stderr as NodeJS.ReadableStream });
     lines.on('line', (line) => {
       this.#take(line);

@@ -34,14 +34,14 @@ export async function launch(main) {
   });
 }
 
-/** `.tapline/…/bin/node` of the checkout this file lies in, or null. */
+/** `.tapline/node` of the checkout this file lies in, or null. */
 function bundledNode() {
   for (
     let folder = dirname(fileURLToPath(import.meta.url));
     folder !== dirname(folder);
     folder = dirname(folder)
   ) {
-    const node = join(folder, '.tapline', 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
+    const node = join(folder, '.tapline', 'node');
     if (existsSync(node)) return node;
   }
   return null;

@@ -31,7 +31,10 @@ export interface Batch {
   readonly interfaceId: number;
 }
 
-/** Collects records into one reused buffer. `take()` hands the batch out; the next `append` after `reset()` overwrites it. */
+/**
+ * Collects records into one reused buffer: for sources that have packets one at a time. (The ring has a loop of its own.)
+ * `take()` hands the batch out; the next `append` after `reset()` overwrites it.
+ */
 export class BatchBuilder {
   readonly linkType: number;
   readonly interfaceId: number;
@@ -68,10 +71,7 @@ export class BatchBuilder {
     writeU32(bytes, at + 8, capturedBytes);
     writeU32(bytes, at + 12, originalBytes);
     const to = at + RECORD_HEADER_BYTES;
-    // A short loop beats the fixed cost of `set(subarray())` on the small frames OT networks are made of.
-    if (capturedBytes < 128)
-      for (let i = 0; i < capturedBytes; i++) bytes[to + i] = frame[offset + i] as number;
-    else bytes.set(frame.subarray(offset, offset + capturedBytes), to);
+    bytes.set(frame.subarray(offset, offset + capturedBytes), to);
     this.byteLength = to + capturedBytes;
     this.packetCount++;
   }
