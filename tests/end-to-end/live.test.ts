@@ -7,7 +7,7 @@
  * Edge and SOC must hold what the witness saw: the same packets, per source in the same order, the same bytes, lengths and
  * VLAN tags; and both the same nanoseconds.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -112,14 +112,14 @@ describe.skipIf(!canMakeNamespaces())(`live on a veth pair${NAMESPACE_NEED}`, ()
     return { collector, port: Number(listening['port']) };
   }
 
-  async function startForwarder(port: number, more = ''): Promise<Program> {
+  async function startForwarder(port: number, more = '', wrapper = inside()): Promise<Program> {
     const file = join(run, 'forwarder.yaml');
     const { interfaceName } = pair.receiver;
     writeFileSync(
       file,
       `sensor: probe\ncapture: {interface: ${interfaceName}, ring_size: 64MiB}\noutput_directories: {pcap_raw_output_path: ${join(run, 'edge')}}\nforward: {enable: true, host: 127.0.0.1, port: ${port}, protocol: tcp}\n${more}`,
     );
-    const forwarder = new Program('forwarder', ['-c', file], { wrapper: inside() });
+    const forwarder = new Program('forwarder', ['-c', file], { wrapper });
     await forwarder.line('Capturing.');
     return forwarder;
   }
@@ -238,6 +238,24 @@ describe.skipIf(!canMakeNamespaces())(`live on a veth pair${NAMESPACE_NEED}`, ()
       .reduce((sum, [, packets]) => sum + packets.length, 0);
     expect(ipPackets).toBeGreaterThan(0);
     expect(ipPackets + others).toBe(2 * (await packetsOfFile(plant)).length);
+  });
+
+  it('CAP_NET_RAW is all the forwarder needs', async () => {
+    const { collector, port } = await startCollector();
+    const caps = ['--inh-caps=-all,+net_raw', '--ambient-caps=-all,+net_raw', '--bounding-set=-all,+net_raw'];
+    // Without the securebit, user 0 would get every capability of the bounding set by being 0; it has one either way.
+    const wrapper = [...inside(), 'setpriv', '--securebits=+noroot', ...caps];
+    const forwarder = await startForwarder(port, '', wrapper);
+    const status = readFileSync(`/proc/${forwarder.child.pid}/status`, 'utf8');
+    expect(/^CapEff:\s*(\S+)$/m.exec(status)?.[1]).toBe('0000000000002000');
+    await forwarder.line('Connected to the collector.');
+    replay([plant]);
+    expect(await forwarder.stop()).toBe(0);
+    expect(await collector.stop()).toBe(0);
+    expect(booksOf(forwarder).capture).toMatchObject({
+      packets: (await packetsOfFile(plant)).length,
+      kernelDroppedPackets: 0,
+    });
   });
 
   it('an interface that does not exist, and a filter that does not compile, stop the start with the reason', async () => {
