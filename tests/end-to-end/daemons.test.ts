@@ -143,6 +143,41 @@ describe('forwarder and collector', () => {
     expect(contentOf(await packetsIn(join(soc, 'probe'))).sort()).toEqual(sent);
   });
 
+  it('a damaged capture: everything before the damage is on both disks, and the exit code says so', async () => {
+    const edge = join(directory, 'edge-damaged');
+    const soc = join(directory, 'soc-damaged');
+    const damaged = join(directory, 'damaged.pcap');
+    const bytes = readFileSync(plant);
+    writeFileSync(damaged, bytes.subarray(0, bytes.byteLength - 5));
+    const { collector, port } = await startCollector(
+      `port: 0\nprotocol: tcp\nbind: 127.0.0.1\noutput_directories: {pcap_raw_output_path: ${soc}}\n`,
+    );
+    const file = config(
+      `sensor: probe\ncapture: {driver: file, files: [${damaged}]}\noutput_directories: {pcap_raw_output_path: ${edge}}\nforward: {enable: true, host: 127.0.0.1, port: ${port}, protocol: tcp}\n`,
+    );
+    const forwarder = new Program('forwarder', ['-c', file]);
+    expect((await forwarder.exited).code).toBe(7);
+    expect(forwarder.transcript()).toMatch(/damaged at offset \d+/);
+    expect(await collector.stop()).toBe(0);
+    expect((await packetsIn(edge)).length).toBe(plantPackets - 1);
+    expect((await packetsIn(soc)).length).toBe(plantPackets - 1);
+  });
+
+  it('SIGTERM at any moment of a start ends it cleanly', async () => {
+    const edge = join(directory, 'edge-early');
+    for (const afterMs of [250, 320, 400, 500, 700]) {
+      const forwarder = replay(1, edge);
+      await sleep(afterMs);
+      forwarder.child.kill('SIGTERM');
+      await sleep(300);
+      forwarder.child.kill('SIGTERM');
+      const { code, signal } = await forwarder.exited;
+      // Before Node has run our first line the signal kills; from then on it is obeyed. No collector: not all was sent.
+      if (signal === null) expect([0, 6]).toContain(code);
+      else expect(forwarder.log).toEqual([]);
+    }
+  });
+
   it('serve their books on loopback, for Prometheus and for people', async () => {
     const port = await freePort();
     const { collector } = await startCollector(
@@ -158,6 +193,13 @@ describe('forwarder and collector', () => {
     });
     expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(404);
     expect((await fetch(`http://127.0.0.1:${port}/status`, { method: 'POST' })).status).toBe(405);
+    const second = new Program('collector', [
+      '-c',
+      config(
+        `port: 0\nprotocol: tcp\nbind: 127.0.0.1\nmetrics: {listen: "127.0.0.1:${port}"}\noutput_directories: {pcap_raw_output_path: ${join(directory, 'soc-second')}}\n`,
+      ),
+    ]);
+    expect((await second.exited).code).toBe(5);
     expect(await collector.stop()).toBe(0);
   });
 

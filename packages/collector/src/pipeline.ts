@@ -93,11 +93,7 @@ class Collector implements RunningDaemon {
         this.#plainArchives.write(peer, batch);
       },
     });
-    this.finished = new Promise((resolve, reject) => {
-      context.stop.addEventListener('abort', () => {
-        this.#close().then(resolve, reject);
-      });
-    });
+    this.finished = aborted(context.stop).then(() => this.#close());
   }
 
   async listen(loaded: LoadedConfig<CollectorConfig>): Promise<void> {
@@ -250,6 +246,16 @@ class Collector implements RunningDaemon {
     for (const [sensor, store] of this.#stores) yield [sensor, store.archive];
     yield* this.#plainArchives.archives;
   }
+}
+
+/** Resolves when the signal aborts, or has. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => {
+      resolve();
+    });
+  });
 }
 
 function rulesOf(config: CollectorConfig): readonly ArchiveRule[] {

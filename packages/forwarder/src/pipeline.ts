@@ -128,18 +128,27 @@ class Forwarder implements RunningDaemon {
     return changed;
   }
 
+  /** What ends the row early (a damaged file, a filter that fits no link type) is told after everything was emptied. */
   async #run(): Promise<number> {
-    const { stop } = this.#context;
+    try {
+      await this.#pump();
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
+    return this.#close();
+  }
+
+  async #pump(): Promise<void> {
     const isPatient = isReplay(this.#config);
     const archive = this.#archive;
     const uplink = this.#uplink;
-    for await (const batch of this.#capture.batches(stop)) {
+    for await (const batch of this.#capture.batches(this.#context.stop)) {
       archive?.write(batch);
       if (uplink === null) continue;
       uplink.offer(batch);
       if (isPatient && !uplink.hasRoom()) await this.#waitForRoom(uplink);
     }
-    return this.#close();
   }
 
   /** Room in the queue, or the order to stop: a collector that is away must not hold up a stop. */

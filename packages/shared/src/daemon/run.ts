@@ -98,17 +98,22 @@ async function runDaemon<T extends CommonConfig>(program: Program<T>, file: stri
   const stop = new AbortController();
   const hurry = new AbortController();
   dieOnBugs(log);
+  // Before anything is opened: an order to stop that comes during the start is obeyed as soon as the start is over.
+  stopOnSignals(log, manager, stop, hurry);
   try {
-    const daemon = await program.start(config, { log, stop: stop.signal, hurry: hurry.signal });
-    listenToSignals(program, { file, daemon, log, manager, stop, hurry });
+    let books = (): Books => ({});
+    // First, because a port that is taken must not leave a daemon running that nobody waits for.
+    const { metrics } = config.value;
     const metricsPrefix = program.name.replaceAll('-', '_');
-    const metrics = config.value.metrics;
     const server =
-      metrics === undefined ? null : await serveMetrics(metricsPrefix, metrics.listen, () => daemon.books());
+      metrics === undefined ? null : await serveMetrics(metricsPrefix, metrics.listen, () => books());
+    const daemon = await program.start(config, { log, stop: stop.signal, hurry: hurry.signal });
+    books = () => daemon.books();
+    listenToSignals(program, { file, daemon, log, manager });
     const watchdog = startWatchdog(manager);
     manager.ready('running');
     log.info({ config: file, version: packageVersion(), node: process.versions.node }, 'Started.');
-    const code = await daemon.finished;
+    const code = await outcomeOf(daemon, log);
     clearInterval(watchdog);
     manager.stopping();
     server?.close();
@@ -124,24 +129,42 @@ async function runDaemon<T extends CommonConfig>(program: Program<T>, file: stri
   }
 }
 
-interface Control<T extends CommonConfig> {
+/** How the daemon ended: also one that emptied everything and then told what the world had done to it. */
+async function outcomeOf(daemon: RunningDaemon, log: Log): Promise<number> {
+  try {
+    return await daemon.finished;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    log.error({ code: error.code, context: error.context }, error.message);
+    return exitCodeOf(error);
+  }
+}
+
+/** The first one stops, a second one hurries. */
+function stopOnSignals(
+  log: Log,
+  manager: ServiceManager,
+  stop: AbortController,
+  hurry: AbortController,
+): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      const isSecond = stop.signal.aborted;
+      log.info({ signal }, isSecond ? 'Stopping at once.' : 'Stopping.');
+      manager.stopping();
+      (isSecond ? hurry : stop).abort();
+    });
+}
+
+interface Control {
   readonly file: string;
   readonly daemon: RunningDaemon;
   readonly log: Log;
   readonly manager: ServiceManager;
-  readonly stop: AbortController;
-  readonly hurry: AbortController;
-  readonly schema?: z.ZodType<T>;
 }
 
-function listenToSignals<T extends CommonConfig>(program: Program<T>, control: Control<T>): void {
-  const { log, daemon, manager, stop, hurry } = control;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => {
-      log.info({ signal }, stop.signal.aborted ? 'Stopping at once.' : 'Stopping.');
-      manager.stopping();
-      (stop.signal.aborted ? hurry : stop).abort();
-    });
+function listenToSignals<T extends CommonConfig>(program: Program<T>, control: Control): void {
+  const { log, daemon } = control;
   process.on('SIGUSR1', () => {
     log.info({ books: daemon.books() }, 'Books.');
   });
@@ -153,7 +176,7 @@ function listenToSignals<T extends CommonConfig>(program: Program<T>, control: C
 }
 
 /** A configuration with a mistake leaves the old one in force. */
-async function reload<T extends CommonConfig>(program: Program<T>, control: Control<T>): Promise<void> {
+async function reload<T extends CommonConfig>(program: Program<T>, control: Control): Promise<void> {
   const { file, daemon, log, manager } = control;
   manager.reloading();
   try {
