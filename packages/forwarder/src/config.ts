@@ -48,6 +48,12 @@ const capture = z
       .describe(
         'write the name of an interface, such as eth1, or a list of up to 16 (`ip -br link` lists them)',
       ),
+    interfaces: z
+      .array(interfaceName)
+      .min(1)
+      .max(16)
+      .optional()
+      .describe('write a list of up to 16 names, such as [eth1, eth2]; it is another spelling of interface'),
     bpf_filter: z
       .string()
       .max(65_536)
@@ -69,13 +75,19 @@ const capture = z
       .describe('write max, recorded, or a factor such as 10'),
   })
   .refine(
-    ({ driver, interface: name }) => (driver !== 'afpacket' && driver !== 'cap') || name !== undefined,
+    ({ driver, interface: name, interfaces }) =>
+      (driver !== 'afpacket' && driver !== 'cap') || name !== undefined || interfaces !== undefined,
     {
       path: ['interface'],
       error: 'is missing',
       when: always,
     },
   )
+  .refine(({ interface: name, interfaces }) => name === undefined || interfaces === undefined, {
+    path: ['interfaces'],
+    error: 'says the same as interface, which is there too: keep one of them',
+    when: always,
+  })
   .refine(({ driver, files }) => driver !== 'file' || files !== undefined, {
     path: ['files'],
     error: 'is missing: driver is file',
@@ -85,7 +97,10 @@ const capture = z
     path: ['files'],
     error: 'goes with driver: file, and driver is another',
     when: always,
-  });
+  })
+  .transform(({ interfaces, ...rest }) =>
+    interfaces === undefined ? rest : { ...rest, interface: interfaces },
+  );
 
 const archive = z
   .strictObject({
@@ -131,9 +146,16 @@ export const forwarderSchema = z
     metrics,
     log,
   })
-  .refine(({ archive: { enable }, forward: to }) => enable || to?.enable === true, {
+  .refine(isGoingSomewhere, {
     path: ['archive', 'enable'],
     error: 'nothing is stored and nothing forwarded: packets would go nowhere',
+    when: always,
   });
+
+/** Checked also while other keys are wrong, and then on values that are not what their types say. */
+function isGoingSomewhere(config: { archive?: unknown; forward?: unknown }): boolean {
+  const { archive: store, forward: send } = config as Partial<Record<string, { enable?: unknown } | null>>;
+  return store?.enable !== false || send?.enable === true;
+}
 
 export type ForwarderConfig = z.infer<typeof forwarderSchema>;

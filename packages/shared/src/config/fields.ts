@@ -21,11 +21,11 @@ const DURATION_UNITS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-/** A number of bytes between the two limits: `64MiB`, `512KiB`, or plain bytes. Output: bytes. */
+/** A number of bytes between the two limits: `64MiB`, `512KiB`, or plain bytes; never `MB`, which means two things. Output: bytes. */
 export function byteSize(minBytes: number, maxBytes: number) {
   const hint = `write a size from ${sizeText(minBytes)} to ${sizeText(maxBytes)}, such as 64MiB`;
   return quantity(
-    /^(\d+(?:\.\d+)?) ?([KMGT]i?B|B)?$/,
+    /^(\d+(?:\.\d+)?) ?([KMGT]iB|B)?$/,
     SIZE_UNITS,
     minBytes,
     maxBytes,
@@ -116,8 +116,7 @@ function quantity(
     .union([z.string(), z.number()])
     .transform((value, context) => {
       const match = pattern.exec(String(value).trim());
-      const unit = (match?.[2] ?? '').replace(/^([KMGT])B$/, '$1iB');
-      const amount = match === null ? NaN : Number(match[1]) * (units[unit] ?? NaN);
+      const amount = match === null ? NaN : Number(match[1]) * (units[match[2] ?? ''] ?? NaN);
       if (!(amount >= min && amount <= max)) {
         context.issues.push({ code: 'custom', message, input: value });
         return z.NEVER;

@@ -1,22 +1,23 @@
 /**
  * Configuration: YAML text in, a checked and frozen value out, or every mistake at once with its place and remedy.
  *
- *   text ─▶ YAML document (syntax, duplicate keys) ─▶ schema (unknown keys, types, ranges, cross-field rules) ─▶ value
+ *   text ─▶ YAML document (syntax) ─▶ keys written twice ─▶ schema (unknown keys, types, ranges, cross-field rules) ─▶ value
  *
- * A file is at most 1 MiB, and its aliases may not multiply: a configuration can come from anywhere.
+ * Only a mistake of syntax hides others: the schema has nothing to look at then. A file is at most 1 MiB, and its aliases
+ * may not multiply: a configuration can come from anywhere.
  */
-import { readFileSync, statSync } from 'node:fs';
-import { LineCounter, isMap, isNode, isScalar, parseDocument, type Document } from 'yaml';
-import { z } from 'zod';
-import { OperatingError, messageOf } from '../base/errors.ts';
-import { configError, keyText, type ConfigProblem } from './problem.ts';
+import { LineCounter, isMap, parseDocument, type Document, type YAMLError } from 'yaml';
+import type { z } from 'zod';
+import { messageOf, type OperatingError } from '../base/errors.ts';
+import { Places, type Path } from './places.ts';
+import { configError, type ConfigProblem } from './problem.ts';
+import { readText } from './read-text.ts';
+import { hintAt, keysAt } from './schema-path.ts';
 import { suggest } from './suggest.ts';
 
-const FILE_BYTES_MAX = 1024 * 1024;
 const ALIASES_MAX = 100;
+/** Nobody corrects more at a time, and a file may be nothing but mistakes. */
 const PROBLEMS_MAX = 100;
-
-type Path = readonly PropertyKey[];
 
 /** A configuration and where it came from. */
 export interface LoadedConfig<T> {
@@ -30,7 +31,7 @@ export interface LoadedConfig<T> {
 
 /** Reads and checks a file. Throws CONFIG_INVALID; see `problemsOf`. */
 export function loadConfig<T>(schema: z.ZodType<T>, file: string): LoadedConfig<T> {
-  return parseConfig(schema, readBounded(file), file);
+  return parseConfig(schema, readText(file), file);
 }
 
 /** Checks the text of a configuration. Throws CONFIG_INVALID; see `problemsOf`. */
@@ -39,21 +40,16 @@ export function parseConfig<T>(schema: z.ZodType<T>, text: string, file: string)
   const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,
-    uniqueKeys: true,
+    uniqueKeys: false, // `takeDuplicates` looks for them
     strict: true,
   });
   const places = new Places(file, document, lines);
-  if (document.errors.length > 0) {
-    const problems = document.errors.map((error) =>
-      places.at(error.pos[0], [], syntaxMessage(error.message), ''),
-    );
-    throw configError(file, problems.slice(0, PROBLEMS_MAX), text);
-  }
+  if (document.errors.length > 0) throw fail(places, text, syntaxProblems(document.errors, places));
+  const duplicates = places.takeDuplicates();
   const result = schema.safeParse(valueOf(document, places, text), { reportInput: true });
-  if (!result.success) {
-    const problems = result.error.issues.flatMap((issue) => describe(issue, schema, places));
-    throw configError(file, problems.sort(byPlace).slice(0, PROBLEMS_MAX), text);
-  }
+  const issues = result.success ? [] : result.error.issues;
+  const problems = [...duplicates, ...issues.flatMap((issue) => describe(issue, schema, places))];
+  if (!result.success || problems.length > 0) throw fail(places, text, problems);
   return {
     file,
     value: deepFreeze(result.data),
@@ -62,20 +58,8 @@ export function parseConfig<T>(schema: z.ZodType<T>, text: string, file: string)
   };
 }
 
-function readBounded(file: string): string {
-  try {
-    const status = statSync(file);
-    if (status.size > FILE_BYTES_MAX)
-      throw new Error(`is ${status.size} bytes long, and a configuration at most ${FILE_BYTES_MAX}`);
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new OperatingError(
-      'CONFIG_INVALID',
-      `cannot read the configuration ${file}: ${messageOf(error)}`,
-      { file },
-      error,
-    );
-  }
+function fail(places: Places, text: string, problems: readonly ConfigProblem[]): OperatingError {
+  return configError(places.file, problems.toSorted(byPlace).slice(0, PROBLEMS_MAX), text);
 }
 
 /** The plain value; an empty file is an empty map. */
@@ -83,125 +67,53 @@ function valueOf(document: Document.Parsed, places: Places, text: string): unkno
   try {
     return (document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown) ?? {};
   } catch (error) {
-    throw configError(
-      places.file,
-      [places.at(0, [], messageOf(error), 'write the values out instead of using aliases')],
-      text,
-    );
+    const problem = places.at(0, [], messageOf(error), 'write the values out instead of using aliases');
+    throw fail(places, text, [problem]);
   }
 }
 
-/** Where keys and values stand in the text. */
-class Places {
-  readonly file: string;
-  readonly #document: Document.Parsed;
-  readonly #lines: LineCounter;
-
-  constructor(file: string, document: Document.Parsed, lines: LineCounter) {
-    this.file = file;
-    this.#document = document;
-    this.#lines = lines;
-  }
-
-  /** A problem with the value at `path`, or, where there is none, with the nearest thing around it. */
-  of(path: Path, message: string, remedy: string): ConfigProblem {
-    for (let depth = path.length; depth > 0; depth--) {
-      const node: unknown = this.#document.getIn(path.slice(0, depth), true);
-      if (isNode(node) && node.range) return this.at(node.range[0], path, message, remedy);
-    }
-    return this.at(this.#document.contents?.range?.[0] ?? 0, path, message, remedy);
-  }
-
-  /** A problem with a key itself. */
-  ofKey(mapPath: Path, key: string, message: string, remedy: string): ConfigProblem {
-    const map: unknown = mapPath.length === 0 ? this.#document.contents : this.#document.getIn(mapPath, true);
-    const pair = isMap(map)
-      ? map.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
-      : undefined;
-    const offset = isScalar(pair?.key) ? (pair.key.range?.[0] ?? 0) : 0;
-    return this.at(offset, [...mapPath, key], message, remedy);
-  }
-
-  at(offset: number, path: Path, message: string, remedy: string): ConfigProblem {
-    const { line, col } = this.#lines.linePos(offset);
-    return {
-      file: this.file,
-      line: Math.max(line, 1),
-      column: Math.max(col, 1),
-      key: keyText(path),
-      message,
-      remedy,
-    };
-  }
+function syntaxProblems(errors: readonly YAMLError[], places: Places): ConfigProblem[] {
+  const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+  if (tooDeep !== undefined)
+    return [places.at(tooDeep.pos[0], [], 'is nested too deeply', 'no key lies deeper than three levels')];
+  return errors.map(({ code, message, pos }) => {
+    if (code === 'MULTIPLE_DOCS')
+      return places.at(
+        pos[0],
+        [],
+        'a second document begins here',
+        'take out this line: one file, one document',
+      );
+    const text = lowerFirst(message.replace(/ at line \d+, column \d+:?[\s\S]*$/, ''));
+    return places.at(pos[0], [], text, code === 'TAB_AS_INDENT' ? 'indent with spaces' : SYNTAX_REMEDY);
+  });
 }
+
+const SYNTAX_REMEDY =
+  'not YAML: look for a bracket, quote, colon or indent that is wrong here or just before';
 
 function describe(issue: z.core.$ZodIssue, schema: z.ZodType, places: Places): ConfigProblem[] {
-  const at = schemaAt(schema, issue.path);
   if (issue.code === 'unrecognized_keys') {
-    const known = at instanceof z.ZodObject ? Object.keys(at.shape) : [];
-    return issue.keys.map((key) =>
-      places.ofKey(issue.path, key, 'unknown key', unknownKeyRemedy(key, known)),
-    );
+    const known = keysAt(schema, issue.path);
+    return issue.keys
+      .slice(0, PROBLEMS_MAX)
+      .map((key) => places.ofKey(issue.path, key, 'unknown key', unknownKeyRemedy(key, known)));
   }
-  const hint = hintOf(schema, issue.path);
-  const isMissing = issue.code === 'invalid_type' && issue.input === undefined;
-  const message = isMissing
+  return [places.of(issue.path, messageFor(issue), hintAt(schema, issue.path))];
+}
+
+function messageFor(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'custom') return issue.message;
+  if (issue.input === null) return 'has no value';
+  return issue.code === 'invalid_type' && issue.input === undefined
     ? 'is missing'
-    : issue.code === 'custom'
-      ? issue.message
-      : lowerFirst(issue.message);
-  return [places.of(issue.path, message, hint)];
+    : lowerFirst(issue.message);
 }
 
 function unknownKeyRemedy(key: string, known: readonly string[]): string {
   const near = suggest(key, known);
   if (near !== null) return `did you mean ${near}?`;
-  return known.length === 0 ? '' : `known here: ${known.join(', ')}`;
-}
-
-/** The description of the innermost described schema on the way to `path`. */
-function hintOf(schema: z.ZodType, path: Path): string {
-  let current: z.ZodType | undefined = schema;
-  let hint = '';
-  for (const part of path) {
-    current = current === undefined ? undefined : stepInto(current, part);
-    if (current !== undefined) hint = descriptionOf(current) ?? '';
-  }
-  return hint;
-}
-
-function descriptionOf(schema: z.ZodType): string | undefined {
-  if (schema.description !== undefined) return schema.description;
-  const inner = innerOf(schema);
-  return inner === undefined ? undefined : descriptionOf(inner);
-}
-
-function schemaAt(schema: z.ZodType, path: Path): z.ZodType | undefined {
-  let current: z.ZodType | undefined = schema;
-  for (const part of path) current = current === undefined ? undefined : stepInto(current, part);
-  return current === undefined ? undefined : unwrap(current);
-}
-
-function stepInto(schema: z.ZodType, part: PropertyKey): z.ZodType | undefined {
-  const plain = unwrap(schema);
-  if (plain instanceof z.ZodObject) return plain.shape[String(part)] as z.ZodType | undefined;
-  if (plain instanceof z.ZodArray) return plain.element as z.ZodType;
-  return undefined;
-}
-
-/** Takes off what wraps a schema without changing its keys: optional, default, nullable, transforms. */
-function unwrap(schema: z.ZodType): z.ZodType {
-  const inner = innerOf(schema);
-  return inner === undefined ? schema : unwrap(inner);
-}
-
-function innerOf(schema: z.ZodType): z.ZodType | undefined {
-  const definition = schema.def as { innerType?: z.ZodType; in?: z.ZodType };
-  return definition.innerType ?? definition.in;
-}
-
-function syntaxMessage(message: string): string {
-  return lowerFirst(message.replace(/ at line \d+, column \d+:?[\s\S]*$/, ''));
+  return known.length === 0 ? 'take it out' : `known here: ${known.join(', ')}`;
 }
 
 function lowerFirst(text: string): string {

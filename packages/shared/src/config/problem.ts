@@ -4,6 +4,9 @@
  */
 import { OperatingError } from '../base/errors.ts';
 
+/** Characters of a line, a key or a message. */
+const SHOWN_MAX = 200;
+
 export interface ConfigProblem {
   readonly file: string;
   /** From 1. */
@@ -42,13 +45,19 @@ export function problemsOf(error: OperatingError): readonly ConfigProblem[] {
 
 function renderProblem(problem: ConfigProblem, source: string): string {
   const { file, line, column, key, message, remedy } = problem;
-  const lines = [`${file}:${line}:${column}  ${key === '' ? '' : `${key}: `}${message}`];
-  // A line of a hostile file may be a megabyte long, or hold what a terminal obeys.
-  const text = (source.split('\n')[line - 1] ?? '').slice(0, 120).replace(/\p{Cc}/gu, ' ');
+  const lines = [
+    `${file}:${line}:${column}  ${key === '' ? '' : `${printable(key)}: `}${printable(message)}`,
+  ];
+  const text = printable(source.split('\n')[line - 1] ?? '');
   if (text.trim() !== '') {
     lines.push(`    ${String(line).padStart(4)} | ${text}`);
     if (column <= text.length + 1) lines.push(`         | ${' '.repeat(column - 1)}^`);
   }
   if (remedy !== '') lines.push(`    ${remedy}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** A line of a hostile file may be a megabyte long, or hold what a terminal obeys. */
+function printable(text: string): string {
+  return text.slice(0, SHOWN_MAX).replace(/\p{Cc}/gu, ' ');
 }
