@@ -63,15 +63,21 @@ export const collectorSchema = z
     metrics,
     log,
   })
-  .refine(
-    ({ archive: { buffer_size }, limits: { uncommitted_size } }) =>
-      buffer_size >= BUFFER_PER_UNCOMMITTED * uncommitted_size,
-    {
-      path: ['archive', 'buffer_size'],
-      error:
-        'is too small for limits.uncommitted_size: while a disk refuses, accepted packets must find room in it',
-    },
-  );
+  .refine(hasRoomForAccepted, {
+    path: ['archive', 'buffer_size'],
+    error:
+      'is too small for limits.uncommitted_size: while a disk refuses, accepted packets must find room in it',
+    when: ({ value }) => typeof value === 'object' && value !== null,
+  });
+
+/** Checked also while other keys are wrong, and then on values that are not what their types say. */
+function hasRoomForAccepted(config: { archive?: unknown; limits?: unknown }): boolean {
+  const { archive: store, limits: limit } = config as Partial<Record<string, Record<string, unknown> | null>>;
+  const buffer = store?.['buffer_size'];
+  const uncommitted = limit?.['uncommitted_size'];
+  if (typeof buffer !== 'number' || typeof uncommitted !== 'number') return true;
+  return buffer >= BUFFER_PER_UNCOMMITTED * uncommitted;
+}
 
 export type CollectorConfig = z.infer<typeof collectorSchema>;
 

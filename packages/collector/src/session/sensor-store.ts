@@ -5,9 +5,9 @@
  */
 import { assert } from '@tapline/shared/base/assert.ts';
 import type { Archive } from '@tapline/shared/archive/archive.ts';
-import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import { droppedPackets, type ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { TruncateReport } from '@tapline/shared/archive/truncate-segments.ts';
-import { messageOf } from '@tapline/shared/base/errors.ts';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { Files } from '@tapline/shared/system/files.ts';
 import { GapList, type GapEntry } from './gap-list.ts';
@@ -120,6 +120,7 @@ export class ArchiveStore implements SensorStore {
     this.#closed = new Set();
     try {
       const [gapBytes] = await Promise.all([this.#gaps.write(), synced]);
+      this.#refuseAfterLoss();
       for (const { name, bytes } of this.archive.positions()) this.#lengths.set(name, bytes);
       await this.#resume.save({ epochs: marks, positions: this.#positions(), gapBytes });
       this.#marks = marks;
@@ -130,6 +131,22 @@ export class ArchiveStore implements SensorStore {
     // Whoever appends to one of these again opens it first, and is noted then.
     for (const name of closed)
       if (!this.#open.has(name) && !this.#closed.has(name)) this.#lengths.delete(name);
+  }
+
+  /**
+   * A packet that was accepted and then found no room in the archive must not be acknowledged, nor anything after it. Its
+   * sensor still has it: at the next start the archive is cut back to the last commit, and it is sent again.
+   */
+  #refuseAfterLoss(): void {
+    const { counters } = this.archive;
+    // A link type that no file can have is no fault of the disk's, and would be none the better for coming again.
+    const dropped = droppedPackets(counters) - counters.dropped['link-type'];
+    if (dropped > 0)
+      throw new OperatingError(
+        'ARCHIVE_FAILED',
+        `${dropped} accepted packets found no room while the disk refused: restart the collector, and they are sent again`,
+        { directory: this.#directory, dropped },
+      );
   }
 
   async close(): Promise<void> {

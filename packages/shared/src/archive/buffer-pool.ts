@@ -11,7 +11,7 @@
 export const BUFFER_BYTES_MIN = 2048;
 
 const CLASS_MIN = 11; // 2^11 = BUFFER_BYTES_MIN
-const CLASS_COUNT = 12; // up to 4 MiB; the largest record needs 512 KiB
+const CLASS_COUNT = 20; // up to 1 GiB; the largest record needs 512 KiB, a segment that the disk refuses as much as is allowed
 
 export class PacketBuffer {
   readonly bytes: Buffer;

@@ -7,7 +7,7 @@
  *   budget used up     the longest waiting are written until an eighth of the budget is free
  *   hour over, idle    the segment is closed and forgotten; a late packet makes it anew and appends
  *
- * When the disk refuses, a segment keeps its records, takes more while its buffer lasts, and is tried again with each
+ * When the disk refuses, a segment keeps its records, takes more while the budget lasts, and is tried again with each
  * flush interval, not with each packet. What finds no room meanwhile is dropped and counted by reason. Nothing else is
  * affected: each segment fails and recovers by itself.
  */
@@ -102,8 +102,7 @@ export class SegmentStore {
     if (segment.buffer === null) return this.#borrow(segment, byteCount);
     const needed = segment.end + byteCount;
     if (needed <= segment.capacity) return true;
-    // While the disk refuses a segment, its memory stays bounded too.
-    if (segment.failure !== null && needed > SEGMENT_BUFFER_BYTES_MAX) return false;
+    if (segment.failure !== null && !this.#mayHold(needed)) return false;
     const larger = this.#buffers.take(needed);
     if (larger !== null) {
       segment.buffer.bytes.copy(larger.bytes, FILE_HEADER_BYTES, FILE_HEADER_BYTES, segment.end);
@@ -116,6 +115,14 @@ export class SegmentStore {
     return segment.buffer === null
       ? this.#borrow(segment, byteCount)
       : segment.end + byteCount <= segment.capacity;
+  }
+
+  /**
+   * Whether a refused segment may take a buffer of so many bytes: out of three quarters of the budget. Who acknowledges
+   * packets only when they are durable sizes the budget by that; the last quarter is for segments the disk still takes.
+   */
+  #mayHold(byteCount: number): boolean {
+    return this.#buffers.bytesUsed + 2 * byteCount <= (this.#buffers.bytesMax * 3) / 4;
   }
 
   /** Counts packets that found no room. */

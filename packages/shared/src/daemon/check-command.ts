@@ -1,5 +1,6 @@
 /** `tapline-… check FILE`: reads a configuration as the daemon would, and says every mistake at once or "ok". */
 import { Command } from 'commander';
+import { stringify } from 'yaml';
 import type { z } from 'zod';
 import { OperatingError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
@@ -24,7 +25,9 @@ export function checkCommand(schema: z.ZodType): Command {
       try {
         const { value } = loadConfig(schema, file);
         process.stdout.write(
-          options.json ? `${JSON.stringify({ file, ok: true, config: value }, null, 2)}\n` : `${file}: ok\n`,
+          options.json
+            ? `${JSON.stringify({ file, ok: true, config: value }, null, 2)}\n`
+            : summaryOf(file, value),
         );
       } catch (error) {
         if (!(error instanceof OperatingError)) throw error;
@@ -37,4 +40,9 @@ export function checkCommand(schema: z.ZodType): Command {
         process.exitCode = EXIT_CONFIG;
       }
     });
+}
+
+/** "ok", and what the daemon would run with, defaults included. It is YAML again, but for the units. */
+function summaryOf(file: string, value: unknown): string {
+  return `${file}: ok\n\n# With every default, sizes in bytes and times in milliseconds:\n${stringify(value)}`;
 }

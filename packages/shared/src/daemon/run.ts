@@ -100,23 +100,25 @@ async function runDaemon<T extends CommonConfig>(program: Program<T>, file: stri
   dieOnBugs(log);
   // Before anything is opened: an order to stop that comes during the start is obeyed as soon as the start is over.
   stopOnSignals(log, manager, stop, hurry);
+  const started = Promise.withResolvers<Control>();
+  listenToSignals(program, log, started.promise, stop.signal);
   try {
     let books = (): Books => ({});
     // First, because a port that is taken must not leave a daemon running that nobody waits for.
     const { metrics } = config.value;
     const metricsPrefix = program.name.replaceAll('-', '_');
-    const server =
+    const closeMetrics =
       metrics === undefined ? null : await serveMetrics(metricsPrefix, metrics.listen, () => books());
     const daemon = await program.start(config, { log, stop: stop.signal, hurry: hurry.signal });
     books = () => daemon.books();
-    listenToSignals(program, { file, daemon, log, manager });
+    started.resolve({ file, daemon, log, manager });
     const watchdog = startWatchdog(manager);
     manager.ready('running');
     log.info({ config: file, version: packageVersion(), node: process.versions.node }, 'Started.');
     const code = await outcomeOf(daemon, log);
     clearInterval(watchdog);
     manager.stopping();
-    server?.close();
+    closeMetrics?.();
     log[code === EXIT_CLEAN ? 'info' : 'error']({ exitCode: code, books: daemon.books() }, 'Stopped.');
     return code;
   } catch (error) {
@@ -163,15 +165,28 @@ interface Control {
   readonly manager: ServiceManager;
 }
 
-function listenToSignals<T extends CommonConfig>(program: Program<T>, control: Control): void {
-  const { log, daemon } = control;
+/**
+ * SIGUSR1 and SIGHUP, from the first moment too: what Node does with a SIGUSR1 that nobody handles is to open a debugger's
+ * port, and a SIGHUP ends the process. During the start they wait for its end.
+ */
+function listenToSignals<T extends CommonConfig>(
+  program: Program<T>,
+  log: Log,
+  started: Promise<Control>,
+  stop: AbortSignal,
+): void {
   process.on('SIGUSR1', () => {
-    log.info({ books: daemon.books() }, 'Books.');
+    void started.then(({ daemon }) => {
+      log.info({ books: daemon.books() }, 'Books.');
+    });
   });
   // One reload after the other: two at once could leave half of each.
-  let reloading = Promise.resolve();
+  let reloading: Promise<unknown> = started;
   process.on('SIGHUP', () => {
-    reloading = reloading.then(() => reload(program, control));
+    reloading = reloading.then(async () => {
+      const control = await started;
+      if (!stop.aborted) await reload(program, control);
+    });
   });
 }
 
@@ -186,10 +201,9 @@ async function reload<T extends CommonConfig>(program: Program<T>, control: Cont
     if (needRestart.length > 0) log.warn({ keys: needRestart }, 'These keys take effect after a restart.');
     log.info({ config: file }, 'Reloaded.');
   } catch (error) {
-    log.error(
-      { problem: messageOf(error) },
-      'The new configuration is not usable; the old one stays in force.',
-    );
+    // A bug ends the daemon here as anywhere: half a reload is no state to go on from.
+    if (!(error instanceof OperatingError)) throw error;
+    log.error({ problem: error.message }, 'The new configuration is not usable; the old one stays in force.');
   }
   manager.ready('running');
 }

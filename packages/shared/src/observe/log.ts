@@ -26,7 +26,12 @@ function humanLine(json: string): string {
   const line = JSON.parse(json) as Record<string, unknown>;
   const words = Object.entries(line)
     .filter(([name]) => !NOT_SHOWN.has(name))
-    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    .map(([name, value]) => `${name}=${isPlain(value) ? value : JSON.stringify(value)}`);
   const level = pino.levels.labels[Number(line['level'])] ?? '';
   return `${String(line['time']).slice(11, 19)} ${level.padEnd(5)} ${String(line['msg'])}  ${words.join(' ')}\n`;
+}
+
+/** True for text that a terminal only shows. What a peer or a file name brings along may be more than that. */
+function isPlain(value: unknown): value is string {
+  return typeof value === 'string' && !/\p{Cc}/u.test(value);
 }

@@ -1,7 +1,7 @@
 /**
  * The status page, on loopback only: `GET /metrics` for Prometheus, `GET /status` for people and scripts. Read-only.
  */
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { OperatingError, messageOf } from '../base/errors.ts';
 import { samplesOf, type Books } from './books.ts';
@@ -16,12 +16,14 @@ export interface MetricsAddress {
   readonly port: number;
 }
 
-/** Starts serving `books()`; resolves when the port is open. Throws LISTEN_FAILED when it cannot be. */
+/**
+ * Starts serving `books()`; resolves when the port is open, with what closes it. Throws LISTEN_FAILED when it cannot be.
+ */
 export async function serveMetrics(
   prefix: string,
   address: MetricsAddress,
   books: () => Books,
-): Promise<Server> {
+): Promise<() => void> {
   const server = createServer((request, response) => {
     const send = (status: number, type: string, text: string): void => {
       response.writeHead(status, { 'content-type': type }).end(text);
@@ -56,7 +58,11 @@ export async function serveMetrics(
     server.listen(address.port, address.host, resolve);
   });
   server.unref();
-  return server;
+  return () => {
+    server.close();
+    // A scraper that sent half a request would hold up the end of the daemon.
+    server.closeAllConnections();
+  };
 }
 
 /** The books in Prometheus' text form. A registry per scrape: the books are the only place where numbers live. */
