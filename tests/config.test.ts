@@ -1,17 +1,18 @@
 /**
  * Configurations as people write them: every mistake at its place, the examples complete, SecureOT's files unchanged.
  */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { analyzerSchema } from '@tapline/analyzer/src/config.ts';
 import { bindAddress, collectorSchema } from '@tapline/collector/src/config.ts';
 import { forwarderSchema } from '@tapline/forwarder/src/config.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
-import { parseConfig } from '@tapline/shared/config/load.ts';
+import { loadConfig, parseConfig } from '@tapline/shared/config/load.ts';
 import { problemsOf } from '@tapline/shared/config/problem.ts';
 import { editDistance, suggest } from '@tapline/shared/config/suggest.ts';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { Program } from './support/child.ts';
 import { projectRoot } from './support/project.ts';
@@ -82,11 +83,52 @@ describe('mistakes in a configuration', () => {
     }
   });
 
-  it('of YAML itself are told with their place: syntax and duplicate keys', () => {
-    expect(problems(analyzerSchema, 'log: {level: info}\nlog: {}\n')).toEqual([
-      '2:1 : map keys must be unique',
-    ]);
+  it('of YAML itself are told with their place', () => {
     expect(problems(analyzerSchema, 'input: [1\nlog: {}\n')[0]).toMatch(/^2:1 /);
+    expect(problems(analyzerSchema, 'log:\n\tlevel: info\n')[0]).toMatch(/^2:1 : tabs/);
+    expect(problems(analyzerSchema, 'log: {}\n---\nlog: {}\n')).toEqual([
+      '2:1 : a second document begins here',
+    ]);
+    expect(problems(analyzerSchema, '['.repeat(100_000))[0]).toMatch(/: is nested too deeply$/);
+  });
+
+  it('that are keys written twice do not hide the others', () => {
+    const text = 'log: {level: loud, level: info}\ninput: {}\nlog: {levl: x}\nstatistics_interval: ~\n';
+    expect(problems(analyzerSchema, text)).toEqual([
+      '1:14 log.level: invalid option: expected one of "debug"|"info"|"warn"|"error"',
+      '1:20 log.level: is written twice',
+      '3:1 log: is written twice',
+      '4:22 statistics_interval: has no value',
+    ]);
+  });
+
+  it('between keys are told also where a third key is wrong', () => {
+    expect(
+      problems(forwarderSchema, 'sensor: 1\ncapture: {driver: stdin}\narchive: {enable: false}\n'),
+    ).toEqual([
+      '1:9 sensor: invalid input: expected string, received number',
+      '3:19 archive.enable: nothing is stored and nothing forwarded: packets would go nowhere',
+    ]);
+    const text = 'port: x\nprotocol: tcp\nlimits: {uncommitted_size: 17MiB}\n';
+    expect(problems(collectorSchema, text).map((line) => line.split(':').slice(0, 2).join(':'))).toEqual([
+      '1:7 port',
+      '3:9 archive.buffer_size'.replace('3:9', '1:1'),
+    ]);
+  });
+
+  it('may come in masses: 120,000 unknown keys are 100 mistakes, soon', () => {
+    const text = Array.from({ length: 120_000 }, (_, index) => `k${index}: 1`).join('\n');
+    // With every key compared to every other, this took minutes.
+    expect(problems(analyzerSchema, text)).toHaveLength(100);
+  });
+
+  it('show nothing that a terminal obeys', () => {
+    try {
+      parseConfig(analyzerSchema, '"\\e[2Jboo": 1\nlog: "\u009b2J"\n', 'x.yaml');
+      expect.unreachable();
+    } catch (error) {
+      expect((error as Error).message.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+    }
   });
 
   it('of an alias bomb end in an error, not in memory', () => {
@@ -106,6 +148,79 @@ describe('mistakes in a configuration', () => {
         for (const schema of Object.values(SCHEMAS)) problems(schema, lines.join('\n'));
       }),
     );
+  });
+});
+
+describe('a file', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'tapline-config-'));
+  afterAll(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
+  function refusal(file: string): string {
+    try {
+      loadConfig(analyzerSchema, file);
+      return '';
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
+      return (error as Error).message;
+    }
+  }
+
+  it('that is not there, is a directory, or never ends is refused by name', () => {
+    expect(refusal(join(directory, 'none.yaml'))).toContain('ENOENT');
+    expect(refusal(directory)).toContain('EISDIR');
+    expect(refusal('/dev/zero')).toContain('longer than the 1048576 bytes');
+  });
+
+  it('may be as long as allowed, start with a byte order mark, and must be UTF-8', () => {
+    const file = join(directory, 'a.yaml');
+    writeFileSync(file, `\ufefflog: {level: warn}\n${'#'.repeat(2 ** 20 - 25)}\n`);
+    expect(refusal(file)).toBe('');
+    writeFileSync(file, Buffer.from('log:\n  # f\u00fcr\n  level: info\n', 'latin1'));
+    expect(refusal(file)).toContain(`${file}:2:6  not UTF-8 text`);
+  });
+
+  it('gives its values frozen, and finds the line of a key later', () => {
+    const file = join(directory, 'b.yaml');
+    writeFileSync(file, 'capture:\n  interface: eth1\n  bpf_filter: tcp prt 502\n');
+    const config = loadConfig(forwarderSchema, file);
+    expect(Object.isFrozen(config.value.capture)).toBe(true);
+    const error = config.problem(['capture', 'bpf_filter'], 'syntax error', 'see pcap-filter(7)');
+    expect(problemsOf(error)).toEqual([
+      {
+        file,
+        line: 3,
+        column: 15,
+        key: 'capture.bpf_filter',
+        message: 'syntax error',
+        remedy: 'see pcap-filter(7)',
+      },
+    ]);
+  });
+});
+
+describe('values', () => {
+  it.each([
+    ['64MiB', 67_108_864],
+    ['1.5 GiB', 1_610_612_736],
+    ['67108864', 67_108_864],
+    ['"67108864B"', 67_108_864],
+  ])('a size of %s is %i bytes', (text, bytes) => {
+    const { value } = parseConfig(forwarderSchema, `capture: {interface: a, ring_size: ${text}}`, 'x');
+    expect(value.capture.ring_size).toBe(bytes);
+  });
+
+  it.each(['64MB', '64 M', '-1', '1e400', '.nan', 'true', '[1]', '5GiB'])('%s is no size', (text) => {
+    const found = problems(forwarderSchema, `capture: {interface: a, ring_size: ${text}}`);
+    expect(found[0]).toMatch(/^1:36 capture\.ring_size: /);
+  });
+
+  it('interfaces is another spelling of interface, and not both', () => {
+    const { value } = parseConfig(forwarderSchema, 'capture: {interfaces: [eth1, eth2]}', 'x');
+    expect(value.capture.interface).toEqual(['eth1', 'eth2']);
+    expect(problems(forwarderSchema, 'capture: {interface: a, interfaces: [b]}')).toEqual([
+      '1:37 capture.interfaces: says the same as interface, which is there too: keep one of them',
+    ]);
   });
 });
 

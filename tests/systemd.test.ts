@@ -1,11 +1,17 @@
-/** The units in `systemd/`: accepted by systemd's own checker, and in step with what the daemons expect. */
+/**
+ * The units in `systemd/`: accepted by systemd's own checker, in step with what the daemons expect, and no tighter than
+ * the daemons can live in; and the daemons as a service manager sees them.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
 import { serviceManager } from '@tapline/shared/system/sd-notify.ts';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Program } from './support/child.ts';
 import { projectRoot } from './support/project.ts';
 
 const NAMES = ['forwarder', 'collector', 'analyzer'] as const;
@@ -111,5 +117,104 @@ describe('the service manager is told', () => {
     const manager = serviceManager({});
     manager.ready('');
     expect(manager.watchdogMs).toBeNull();
+  });
+});
+
+const CONFIGS: Record<(typeof NAMES)[number], string> = {
+  forwarder: `capture: {driver: afpacket, interface: lo, bpf_filter: udp port 1}\noutput_directories: {pcap_raw_output_path: ${directory}/edge}\n`,
+  collector: `port: 0\nprotocol: tcp\nbind: 127.0.0.1\noutput_directories: {pcap_raw_output_path: ${directory}/soc}\n`,
+  analyzer: `input: {directory: ${directory}}\n`,
+};
+
+function configOf(name: (typeof NAMES)[number], more = ''): string {
+  const file = join(directory, `${name}${more === '' ? '' : '-more'}.yaml`);
+  writeFileSync(file, CONFIGS[name] + more);
+  return file;
+}
+
+const isRoot = process.getuid?.() === 0;
+const hasSeccomp = ['x86_64', 'aarch64'].some((machine) =>
+  existsSync(`/usr/lib/${machine}-linux-gnu/libseccomp.so.2`),
+);
+
+describe.runIf(isRoot && hasSeccomp)('inside its SystemCallFilter (as root, with libseccomp)', () => {
+  it.each(NAMES)('tapline-%s starts, reloads and stops cleanly', async (name) => {
+    const wrapper = [
+      process.execPath,
+      join(projectRoot, 'tests/support/under-unit-filter.ts'),
+      join(projectRoot, 'systemd', `tapline-${name}.service`),
+    ];
+    const program = new Program(name, ['-c', configOf(name)], { wrapper });
+    await program.line('Started.');
+    program.child.kill('SIGHUP');
+    await program.line('Reloaded.');
+    expect(await program.stop()).toBe(0);
+    expect(program.log.filter((line) => Number(line['level']) > 30)).toEqual([]);
+  });
+
+  it('the filter bites: what is not allowed fails', () => {
+    const wrapper = join(projectRoot, 'tests/support/under-unit-filter.ts');
+    const unitFile = join(projectRoot, 'systemd/tapline-collector.service');
+    const run = (...words: string[]): number | null =>
+      spawnSync(process.execPath, [wrapper, unitFile, ...words]).status;
+    expect(run('/bin/true')).toBe(0);
+    expect(run('/usr/sbin/chroot', '/', '/bin/true')).not.toBe(0);
+  });
+});
+
+describe('a daemon and its service manager', () => {
+  it('ready, alive, reloading, ready again, stopping: each is told when it is so', async () => {
+    const name = `@tapline-daemon-${process.pid}`;
+    const socket = listen(name);
+    const wrapper = ['env', `NOTIFY_SOCKET=${name}`, 'WATCHDOG_USEC=200000'];
+    const collector = new Program('collector', ['-c', configOf('collector')], { wrapper });
+    await collector.line('Started.');
+    expect(socket.read()).toBe('READY=1\nSTATUS=running');
+    await sleep(300);
+    expect(socket.read()).toBe('WATCHDOG=1');
+    collector.child.kill('SIGHUP');
+    await collector.line('Reloaded.');
+    expect(await collector.stop()).toBe(0);
+    const told: string[] = [];
+    for (let text = socket.read(); text !== ''; text = socket.read())
+      if (text !== 'WATCHDOG=1') told.push(text.split('\n')[0] ?? '');
+    expect([...new Set(told)]).toEqual(['RELOADING=1', 'READY=1', 'STOPPING=1']);
+    socket.close();
+  });
+
+  it('a new configuration with a mistake is refused with its place, and the old one stays', async () => {
+    const file = configOf('collector', 'log: {level: info}\n');
+    const collector = new Program('collector', ['-c', file]);
+    await collector.line('Started.');
+    writeFileSync(file, 'prt: 1\n');
+    collector.child.kill('SIGHUP');
+    const line = await collector.line('The new configuration is not usable; the old one stays in force.');
+    expect(line['problem']).toContain('did you mean port?');
+    expect(await collector.stop()).toBe(0);
+  });
+
+  it('a scraper that sent half a request does not hold up the end', async () => {
+    const probe = createServer();
+    await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+    const { port } = probe.address() as { port: number };
+    await new Promise((resolve) => probe.close(resolve));
+    const file = configOf('collector', `metrics: {listen: "127.0.0.1:${port}"}\n`);
+    const collector = new Program('collector', ['-c', file]);
+    await collector.line('Started.');
+    const scraper = connect(port, '127.0.0.1');
+    const cut = new Promise((resolve) => scraper.on('close', resolve));
+    scraper.on('error', () => undefined).write('GET /met');
+    await sleep(100);
+    expect(await collector.stop()).toBe(0);
+    await cut;
+  });
+
+  it('SIGUSR1 during the start waits for its end, and opens no debugger', async () => {
+    const collector = new Program('collector', ['-c', configOf('collector')]);
+    await collector.line('Listening for sensors.');
+    collector.child.kill('SIGUSR1');
+    await collector.line('Books.');
+    expect(await collector.stop()).toBe(0);
+    expect(collector.noise).toEqual([]);
   });
 });

@@ -17,6 +17,9 @@ export interface SourceBook {
   file: string;
 }
 
+/** The link type's name that segments of other link types than the archive's own carry behind their source. */
+const LINK_TYPE_SUFFIX = /\.(?:null|ppp|raw|c-hdlc|loop|sll2?|ipv[46]|linktype\d+)$/;
+
 /** Counts every packet of every segment in `directory`, prefix by prefix. A damaged segment throws. */
 async function countSegments(
   directory: string,
@@ -34,7 +37,7 @@ async function countSegments(
       packets += batch.packetCount;
       bytes += batch.byteLength;
     }
-    each(segment.prefix, file, packets, bytes);
+    each(segment.prefix.replace(LINK_TYPE_SUFFIX, ''), file, packets, bytes);
     total += packets;
   }
   return total;

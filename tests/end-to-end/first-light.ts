@@ -5,11 +5,13 @@
  *
  * It shows the progress, stops both cleanly, reads both archives back from disk and prints the books: what came in, what
  * lies at the edge, what was sent, what lies in the SOC, what was lost, per source, and how to open a file.
- * Exit status: 0 when the books balance, 1 when they do not or a program failed, 2 for wrong arguments.
+ * Exit status: 0 when the books balance, 1 when they do not or a program failed, 2 for wrong arguments, 7 for a file that
+ * is no capture.
  */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { openCapture } from '@tapline/shared/pcap/capture-file.ts';
 import { Presets, SingleBar } from 'cli-progress';
 import { Program, type LogLine } from '../support/child.ts';
@@ -91,14 +93,15 @@ async function simulate(options: Arguments, directory: string): Promise<string> 
 
 /** Packets of a capture, as our own reader counts them: what the books are held against. */
 async function countPackets(file: string): Promise<number> {
-  const capture = await openCapture(file);
+  let packets = 0;
   try {
-    for await (const batch of capture.batches()) void batch;
+    for await (const batch of (await openCapture(file)).batches()) packets += batch.packetCount;
   } catch (error) {
-    // A damaged file is told by the forwarder too; everything before the damage counts.
-    say(`   ${(error as Error).message}`);
+    say((error as Error).message);
+    // A damaged file is told by the forwarder too, and everything before the damage counts. What is none at all ends here.
+    if (packets === 0) process.exit(EXIT_DAMAGED_INPUT);
   }
-  return capture.packetCount;
+  return packets;
 }
 
 function writeConfigs(
@@ -196,7 +199,7 @@ async function main(): Promise<number> {
   const { code } = await forwarder.exited;
   endProgress();
   if (collector.child.exitCode !== null) fail('the collector', collector);
-  if (code !== 0) fail('the forwarder', forwarder);
+  if (code !== 0 && code !== EXIT_DAMAGED_INPUT) fail('the forwarder', forwarder);
   if ((await collector.stop()) !== 0) fail('the collector', collector);
 
   const books = lastBooks(forwarder);

@@ -12,6 +12,7 @@ import { Archive } from '@tapline/shared/archive/archive.ts';
 import { droppedPackets, type ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
 import type { SourceSummary } from '@tapline/shared/archive/source-table.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { EXIT_ARCHIVE, EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { openCapture } from '@tapline/shared/pcap/capture-file.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
@@ -19,8 +20,6 @@ import { Presets, SingleBar } from 'cli-progress';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { BatchFilter } from './filter/batch-filter.ts';
 
-/** Some input was damaged; everything before the damage was stored. */
-export const EXIT_DAMAGED_INPUT = 7;
 /** Fewer, larger writes than a live archive makes: nobody reads these segments before the end. */
 const FLUSH_INTERVAL_MS = 60_000;
 const BUFFER_BYTES_MAX = 128 * 1024 * 1024;
@@ -97,7 +96,7 @@ export function splitCommand(): Command {
     .action(async (files: string[], options: SplitOptions) => {
       const report = await split(files, options);
       process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : render(report));
-      if (report.packetsDropped > 0) process.exitCode = 4;
+      if (report.packetsDropped > 0) process.exitCode = EXIT_ARCHIVE;
       else if (report.files.some((file) => file.damage !== null)) process.exitCode = EXIT_DAMAGED_INPUT;
     });
 }
