@@ -45,7 +45,7 @@ it('a capture is replayed, and the summary names the file to open', () => {
 
 it('what is no capture, no file or no option is said in a sentence', () => {
   const none = join(directory, 'none.pcap');
-  writeFileSync(none, 'hello, this is text');
+  writeFileSync(none, 'hello, this is a text, and a long one');
   expect(start(none)).toMatchObject({ status: 7, stderr: expect.stringContaining('PCAP magic') as string });
   expect(start(join(directory, 'missing.pcap'))).toMatchObject({
     status: 2,
