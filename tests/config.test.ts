@@ -110,9 +110,10 @@ describe('mistakes in a configuration', () => {
       '3:19 archive.enable: nothing is stored and nothing forwarded: packets would go nowhere',
     ]);
     const text = 'port: x\nprotocol: tcp\nlimits: {uncommitted_size: 17MiB}\n';
-    expect(problems(collectorSchema, text).map((line) => line.split(':').slice(0, 2).join(':'))).toEqual([
+    // The key that is too small is not in the file: told at its beginning.
+    expect(problems(collectorSchema, text).map((line) => line.replace(/: .*/, ''))).toEqual([
+      '1:1 archive.buffer_size',
       '1:7 port',
-      '3:9 archive.buffer_size'.replace('3:9', '1:1'),
     ]);
   });
 

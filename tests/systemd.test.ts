@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
 import { serviceManager } from '@tapline/shared/system/sd-notify.ts';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { Program } from './support/child.ts';
 import { projectRoot } from './support/project.ts';
 
@@ -132,6 +132,16 @@ function configOf(name: (typeof NAMES)[number], more = ''): string {
   return file;
 }
 
+const programs: Program[] = [];
+function start(...words: ConstructorParameters<typeof Program>): Program {
+  const program = new Program(...words);
+  programs.push(program);
+  return program;
+}
+afterEach(() => {
+  for (const { child } of programs.splice(0)) child.kill('SIGKILL');
+});
+
 const isRoot = process.getuid?.() === 0;
 const hasSeccomp = ['x86_64', 'aarch64'].some((machine) =>
   existsSync(`/usr/lib/${machine}-linux-gnu/libseccomp.so.2`),
@@ -144,7 +154,7 @@ describe.runIf(isRoot && hasSeccomp)('inside its SystemCallFilter (as root, with
       join(projectRoot, 'tests/support/under-unit-filter.ts'),
       join(projectRoot, 'systemd', `tapline-${name}.service`),
     ];
-    const program = new Program(name, ['-c', configOf(name)], { wrapper });
+    const program = start(name, ['-c', configOf(name)], { wrapper });
     await program.line('Started.');
     program.child.kill('SIGHUP');
     await program.line('Reloaded.');
@@ -167,7 +177,7 @@ describe('a daemon and its service manager', () => {
     const name = `@tapline-daemon-${process.pid}`;
     const socket = listen(name);
     const wrapper = ['env', `NOTIFY_SOCKET=${name}`, 'WATCHDOG_USEC=200000'];
-    const collector = new Program('collector', ['-c', configOf('collector')], { wrapper });
+    const collector = start('collector', ['-c', configOf('collector')], { wrapper });
     await collector.line('Started.');
     expect(socket.read()).toBe('READY=1\nSTATUS=running');
     await sleep(300);
@@ -184,7 +194,7 @@ describe('a daemon and its service manager', () => {
 
   it('a new configuration with a mistake is refused with its place, and the old one stays', async () => {
     const file = configOf('collector', 'log: {level: info}\n');
-    const collector = new Program('collector', ['-c', file]);
+    const collector = start('collector', ['-c', file]);
     await collector.line('Started.');
     writeFileSync(file, 'prt: 1\n');
     collector.child.kill('SIGHUP');
@@ -199,7 +209,7 @@ describe('a daemon and its service manager', () => {
     const { port } = probe.address() as { port: number };
     await new Promise((resolve) => probe.close(resolve));
     const file = configOf('collector', `metrics: {listen: "127.0.0.1:${port}"}\n`);
-    const collector = new Program('collector', ['-c', file]);
+    const collector = start('collector', ['-c', file]);
     await collector.line('Started.');
     const scraper = connect(port, '127.0.0.1');
     const cut = new Promise((resolve) => scraper.on('close', resolve));
@@ -210,7 +220,7 @@ describe('a daemon and its service manager', () => {
   });
 
   it('SIGUSR1 during the start waits for its end, and opens no debugger', async () => {
-    const collector = new Program('collector', ['-c', configOf('collector')]);
+    const collector = start('collector', ['-c', configOf('collector')]);
     await collector.line('Listening for sensors.');
     collector.child.kill('SIGUSR1');
     await collector.line('Books.');

@@ -13,10 +13,14 @@ import koffi from 'koffi';
 const SCMP_ACT_ALLOW = 0x7fff_0000;
 const SCMP_ACT_ERRNO = 0x0005_0000;
 const EPERM = 1;
+const F_SETFD = 2;
 
 const [unit = '', ...command] = process.argv.slice(2);
 loadFilter(allowedCalls(readFileSync(unit, 'utf8')));
 const libc = koffi.load(null);
+// Node marks its standard streams to be closed at an exec; the command needs them.
+const fcntl = libc.func('int fcntl(int descriptor, int command, int value)');
+for (const descriptor of [0, 1, 2]) fcntl(descriptor, F_SETFD, 0);
 libc.func('int execv(const char *path, const char **words)')(command[0], [...command, null]);
 throw new Error(`cannot start ${command.join(' ')}`);
 

@@ -180,7 +180,9 @@ class Collector implements RunningDaemon {
       'metrics',
     ] as const;
     const changed = fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
-    this.#config = config;
+    // What needs a restart keeps its running value: half of a new configuration must not work with half of the old.
+    const { routing_rules, default_output_prefix } = config;
+    this.#config = { ...this.#config, routing_rules, default_output_prefix };
     return changed;
   }
 
