@@ -36,6 +36,8 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
     sessionClosed: ({ clean, ...session }) => log[clean ? 'info' : 'warn'](session, 'A sensor disconnected.'),
     sessionRefused: (refusal) => log.warn(refusal, 'A connection was refused.'),
     gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
+    framesElsewhere: (frames) =>
+      log.info(frames, 'A sensor returned; what came before went to another collector.'),
     framesMissing: (loss) => log.error(loss, 'Frames of a sensor are missing for good.'),
     commitFailed: (failure) =>
       log.error(failure, 'Packets could not be made durable; they are not acknowledged.'),

@@ -7,6 +7,7 @@
 import { hostname } from 'node:os';
 import { archiveFields, routingRules } from '@tapline/shared/config/archive-fields.ts';
 import {
+  bitRate,
   byteSize,
   duration,
   filePrefix,
@@ -15,6 +16,7 @@ import {
   metrics,
   path,
   port,
+  timeOfDay,
 } from '@tapline/shared/config/fields.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
@@ -109,10 +111,46 @@ const archive = z
   })
   .prefault({});
 
+const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
+const CLASSES_MAX = 8;
+
+const expression = z
+  .string()
+  .max(65_536)
+  .describe('write a filter in libpcap’s language, such as tcp port 502');
+
+const spool = z.strictObject({
+  path,
+  max_bytes: byteSize(64 * MIB, 2 ** 24 * MIB).default(4096 * MIB),
+  mode: z.enum(['overflow', 'always']).default('always').describe('write overflow or always'),
+  on_full: z.enum(['drop-oldest', 'stop']).default('drop-oldest').describe('write drop-oldest or stop'),
+});
+
+const schedule = z
+  .array(
+    z.strictObject({
+      from: timeOfDay,
+      to: timeOfDay,
+      days: z
+        .array(z.enum(DAYS).describe(`write days as ${DAYS.join(', ')}`))
+        .min(1)
+        .transform((days) => days.map((day) => DAYS.indexOf(day)))
+        .optional(),
+      max_rate: bitRate,
+    }),
+  )
+  .max(64)
+  .default([]);
+
 const forward = z.strictObject({
   enable: z.boolean().describe('write true or false'),
   host,
   port: port(1),
+  failover: z
+    .array(z.strictObject({ host, port: port(1) }))
+    .max(16)
+    .default([]),
+  return_after: duration(1000, 86_400_000).default(60_000),
   protocol: z
     .string()
     .toLowerCase()
@@ -122,7 +160,23 @@ const forward = z.strictObject({
       'write tcp (the tunnel), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
     ),
   compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
+  filter: expression.nullish(),
+  snaplen: z
+    .number()
+    .int()
+    .min(64)
+    .max(PACKET_BYTES_MAX)
+    .default(PACKET_BYTES_MAX)
+    .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`),
+  priority: z.array(expression).max(CLASSES_MAX).default([]),
+  max_rate: bitRate.optional(),
+  schedule,
   queue_size: byteSize(4 * MIB, 65_536 * MIB).default(64 * MIB),
+  spool: spool.optional(),
+  order: z
+    .enum(['oldest-first', 'live-first'])
+    .default('oldest-first')
+    .describe('write oldest-first or live-first'),
   drain_timeout: duration(0, 3_600_000).default(20_000),
 });
 
@@ -150,7 +204,32 @@ export const forwarderSchema = z
     path: ['archive', 'enable'],
     error: 'nothing is stored and nothing forwarded: packets would go nowhere',
     when: always,
+  })
+  .superRefine((config, context) => {
+    for (const key of tunnelOnlyKeys(config))
+      context.addIssue({
+        code: 'custom',
+        path: ['forward', key],
+        message: 'goes with protocol: tcp, the tunnel; the plain protocols know nothing of it',
+      });
   });
+
+/** Keys that a plain protocol would silently ignore. */
+function tunnelOnlyKeys({
+  forward: send,
+}: {
+  readonly forward?: z.infer<typeof forward> | undefined;
+}): string[] {
+  if (send === undefined || send.protocol === 'tcp') return [];
+  const isSet = {
+    failover: send.failover.length > 0,
+    spool: send.spool !== undefined,
+    priority: send.priority.length > 0,
+    max_rate: send.max_rate !== undefined,
+    schedule: send.schedule.length > 0,
+  };
+  return Object.entries(isSet).flatMap(([key, set]) => (set ? [key] : []));
+}
 
 /** Checked also while other keys are wrong, and then on values that are not what their types say. */
 function isGoingSomewhere(config: { archive?: unknown; forward?: unknown }): boolean {

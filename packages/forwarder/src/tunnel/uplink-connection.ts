@@ -14,6 +14,7 @@ import {
   FRAME_BYE,
   FRAME_HEARTBEAT,
   FRAME_REFUSE,
+  FRAME_TYPE_LAST,
   FRAME_WELCOME,
   broken,
   frameTypeName,
@@ -40,7 +41,7 @@ export interface ConnectionOptions {
 /** May throw an `OperatingError` where the peer's message contradicts the books: that ends the connection. */
 export interface ConnectionHandlers {
   welcomed(welcome: Welcome): void;
-  acknowledged(sequence: number): void;
+  acknowledged(lane: number, sequence: number): void;
   /** The socket takes bytes again. */
   writable(): void;
   /** Exactly once. `refusal` when the collector said no; `clean` after its BYE. */
@@ -140,7 +141,7 @@ export class UplinkConnection {
         break;
       case FRAME_ACK:
         if (this.#state !== 'open') throw broken('order', 'an ACK came before the WELCOME', {});
-        this.#handlers.acknowledged(frame.sequence);
+        this.#handlers.acknowledged(frame.lane, frame.sequence);
         break;
       case FRAME_HEARTBEAT:
         this.#answer(frame);
@@ -155,7 +156,7 @@ export class UplinkConnection {
         break;
       default:
         // Types of a later version are skipped; those of this one that only a forwarder sends are an error.
-        if (frame.type >= 1 && frame.type <= FRAME_BYE)
+        if (frame.type >= 1 && frame.type <= FRAME_TYPE_LAST)
           throw broken('order', `a collector never sends ${frameTypeName(frame.type)}`, { type: frame.type });
     }
   }

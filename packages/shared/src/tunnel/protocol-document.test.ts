@@ -8,7 +8,7 @@ import {
   CONTROL_PAYLOAD_BYTES_MAX,
   FRAME_ACK,
   FRAME_BATCH,
-  FRAME_BYE,
+  FRAME_TYPE_LAST,
   FRAME_GAP,
   FRAME_HELLO,
   FRAME_WELCOME,
@@ -93,7 +93,7 @@ describe('docs/protocol.md', () => {
   });
 
   it('lists every type by its number', () => {
-    for (let type = FRAME_HELLO; type <= FRAME_BYE; type++)
+    for (let type = FRAME_HELLO; type <= FRAME_TYPE_LAST; type++)
       expect(text).toMatch(new RegExp(`^\\| ${String(type)} \\| ${frameTypeName(type)} \\|`, 'm'));
   });
 });
