@@ -11,7 +11,7 @@ import { assert } from '@tapline/shared/base/assert.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { errnoOf, type Files } from '@tapline/shared/system/files.ts';
 import { encodeGap } from '@tapline/shared/tunnel/messages.ts';
-import type { FrameStore, FrameTotals, QueuedFrame } from '../tunnel/frame-queue.ts';
+import type { FrameStore, FrameTotals, QueuedFrame } from './frame-queue.ts';
 import {
   describeSpooled,
   firstSequenceOf,

@@ -10,8 +10,8 @@ import { decodeGap } from '@tapline/shared/tunnel/messages.ts';
 import { encodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { numberedBatch } from '@tapline/shared/tunnel/tunnel-test-support.ts';
-import { FrameQueue, type QueuedFrame } from '../tunnel/frame-queue.ts';
-import { LaneTable } from '../tunnel/lane-table.ts';
+import { FrameQueue, type QueuedFrame } from './frame-queue.ts';
+import { LaneTable } from './lane-table.ts';
 import { SEGMENT_BYTES, SpoolLane, type SpoolLaneOwner } from './spool-lane.ts';
 import { Spool, type SpoolOptions } from './spool.ts';
 

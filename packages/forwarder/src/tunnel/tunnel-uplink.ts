@@ -27,10 +27,10 @@ import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunn
 import type { Spool } from '../spool/spool.ts';
 import { CollectorList, collectorName, type Collector } from './collector-list.ts';
 import { dialTcp, type Dial } from './dial-tcp.ts';
-import { DownTime } from './down-time.ts';
+import { DownTime } from '../spool/down-time.ts';
 import { untilDrained } from './drain-deadline.ts';
 import { GapTally } from './gap-tally.ts';
-import { LaneTable, type Lane } from './lane-table.ts';
+import { LaneTable, type Lane } from '../spool/lane-table.ts';
 import { LinkRate } from './link-rate.ts';
 import { RoomWaiters } from './room-waiters.ts';
 import { UplinkConnection } from './uplink-connection.ts';

@@ -14,7 +14,7 @@ import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { Collector } from './collector-list.ts';
 import type { Dial } from './dial-tcp.ts';
-import type { DrainOrder } from './lane-table.ts';
+import type { DrainOrder } from '../spool/lane-table.ts';
 import type { LinkRateOptions } from './link-rate.ts';
 import { PlainTcpUplink } from './plain-tcp-uplink.ts';
 import { PlainUdpUplink } from './plain-udp-uplink.ts';

@@ -9,7 +9,7 @@ import { FRAME_HEADER_BYTES } from '@tapline/shared/tunnel/frame.ts';
 import { nanosecondsText, type Gap } from '@tapline/shared/tunnel/messages.ts';
 import { batchTimeSpan, type TimeSpan } from '@tapline/shared/tunnel/packet-batch.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
-import type { FoundLane, SpoolState } from '../spool/spool.ts';
+import type { FoundLane, SpoolState } from './spool.ts';
 import type { LaneTable } from './lane-table.ts';
 
 /**

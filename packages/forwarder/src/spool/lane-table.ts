@@ -11,8 +11,8 @@
 import { FRAME_BATCH, FRAME_HEADER_BYTES } from '@tapline/shared/tunnel/frame.ts';
 import { nanosecondsText, type Lane as LaneMessage } from '@tapline/shared/tunnel/messages.ts';
 import { batchTimeSpan } from '@tapline/shared/tunnel/packet-batch.ts';
-import type { SpoolLane } from '../spool/spool-lane.ts';
-import { LANE_NUMBERS, type FoundLane, type LaneState, type Spool } from '../spool/spool.ts';
+import type { SpoolLane } from './spool-lane.ts';
+import { LANE_NUMBERS, type FoundLane, type LaneState, type Spool } from './spool.ts';
 import { FrameQueue } from './frame-queue.ts';
 
 export type DrainOrder = 'oldest-first' | 'live-first';
