@@ -1,6 +1,7 @@
 /** Everything the collector says, one function per event. warn = unexpected, nothing lost; error = lost, or a person must act. */
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
+import type { FleetStatusDependencies } from './fleet/fleet-status.ts';
 import type { TcpListenerEvents } from './listen/tcp-listener.ts';
 import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
@@ -51,5 +52,11 @@ export function listenerEvents(log: Log): TcpListenerEvents & UdpListenerEvents 
     receiveBufferSmall: (buffer) =>
       log.warn(buffer, 'The UDP receive buffer is small; raise net.core.rmem_max.'),
     socketFailed: (failure) => log.error(failure, 'The UDP socket failed.'),
+  };
+}
+
+export function fleetEvents(log: Log): FleetStatusDependencies['events'] {
+  return {
+    fleetWriteFailed: (failure) => log.warn(failure, 'The list of sensors cannot be written.'),
   };
 }

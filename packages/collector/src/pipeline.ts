@@ -30,7 +30,8 @@ import type { Books } from '@tapline/shared/observe/books.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { bindAddress, type CollectorConfig } from './config.ts';
-import { archiveEvents, listenerEvents, sessionEvents, storeEvents } from './events.ts';
+import { archiveEvents, fleetEvents, listenerEvents, sessionEvents, storeEvents } from './events.ts';
+import { FleetStatus } from './fleet/fleet-status.ts';
 import { PlainArchives } from './listen/plain-archives.ts';
 import { PlainIntake } from './listen/plain-intake.ts';
 import { TcpListener } from './listen/tcp-listener.ts';
@@ -60,6 +61,7 @@ class Collector implements RunningDaemon {
   readonly #plain: PlainIntake;
   readonly #plainArchives: PlainArchives;
   #config: CollectorConfig;
+  #fleet: FleetStatus | null = null;
   #tcp: TcpListener | null = null;
   #udp: UdpListener | null = null;
 
@@ -101,6 +103,12 @@ class Collector implements RunningDaemon {
     const { address: host, isLegacy } = bindAddress(this.#config, loaded.keys);
     const { port, protocol, limits, plain } = this.#config;
     systemFiles.makeDirectory(this.#config.output_directories.pcap_raw_output_path);
+    this.#fleet = new FleetStatus(this.#config.output_directories.pcap_raw_output_path, {
+      files: systemFiles,
+      clock: systemTunnelClock,
+      sensors: () => this.#sessions.sensors,
+      events: fleetEvents(log),
+    });
     const events = listenerEvents(log);
     if (protocol === 'udp') this.#udp = new UdpListener({ host, port }, { plain: this.#plain, events });
     else
@@ -156,8 +164,9 @@ class Collector implements RunningDaemon {
       },
       sensors: intakes.map((intake) => ({
         sensor: intake.sensor,
-        connected: intake.isConnected,
-        clockOffsetMs: intake.clockOffsetMs,
+        connectedNow: intake.isConnected ? 1 : 0,
+        clockOffsetMsNow: intake.clockOffsetMs ?? 0,
+        heardSecondsAgoNow: Math.max(0, (Date.now() - intake.lastHeardAtMs) / 1000),
         ...intake.counters,
       })),
     };
@@ -192,6 +201,7 @@ class Collector implements RunningDaemon {
     await this.#udp?.close();
     this.#plain.flush();
     await this.#sessions.close(CLOSE_DEADLINE_MS);
+    this.#fleet?.close();
     this.#tcp?.close();
     await this.#plainArchives.close();
     const dropped = [...this.#allArchives()].reduce(

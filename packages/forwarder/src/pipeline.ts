@@ -142,6 +142,7 @@ class Forwarder implements RunningDaemon {
               offeredBytes: uplink.offeredBytes,
               sentBytes: uplink.sentBytes,
               connections: uplink.connections,
+              clockOffsetMsNow: uplink.clockOffsetMs,
               droppedByReason: { ...uplink.dropped },
             },
     };
@@ -260,6 +261,8 @@ class Forwarder implements RunningDaemon {
     const capture = this.#capture.counters();
     const counters = this.#archive?.counters;
     return {
+      uptime_seconds: Math.round(process.uptime()),
+      spool_bytes_max: this.#config.forward?.spool?.max_bytes ?? 0,
       captured_packets: capture.packets,
       capture_kernel_dropped_packets: capture.kernelDroppedPackets,
       capture_kernel_freezes: capture.kernelFreezes,

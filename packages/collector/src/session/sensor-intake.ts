@@ -14,7 +14,7 @@ import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { Frame } from '@tapline/shared/tunnel/frame.ts';
 import { broken } from '@tapline/shared/tunnel/frame.ts';
 import { decodeGap, type Gap, type Hello, type Lane, type Report } from '@tapline/shared/tunnel/messages.ts';
-import { capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
+import { batchTimeSpan, capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
 import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
@@ -55,6 +55,7 @@ export interface IntakeCounters {
 
 /** What the intake needs of the connection it serves. */
 export interface AttachedSession {
+  readonly peer: string;
   acknowledge(lane: number, durableSequence: number): void;
   /** The store keeps up again. */
   resume(): void;
@@ -87,6 +88,12 @@ export class SensorIntake {
   /** The sensor's wall clock less ours, as NTP reckons it; null before the first exchange. */
   clockOffsetMs: number | null = null;
   lastHeardAtMs = 0;
+  /** Of the session there is, or the last one. */
+  peer = '';
+  software = '';
+  connectedAtMs = 0;
+  /** Time of the newest packet that came, by the sensor's clock; milliseconds since 1970 UTC. */
+  newestPacketAtMs = 0;
 
   readonly #clock: TunnelClock;
   readonly #events: IntakeEvents;
@@ -136,7 +143,9 @@ export class SensorIntake {
     this.#session = session;
     previous?.replaced();
     this.counters.sessions++;
-    this.lastHeardAtMs = this.#clock.wallMs();
+    this.lastHeardAtMs = this.connectedAtMs = this.#clock.wallMs();
+    this.peer = session.peer;
+    this.software = hello.software;
     this.#lanes.clear();
     const { lane = 0, epoch, firstSequence, durableHere, lanes = [] } = hello;
     return [{ lane, epoch, firstSequence, durableHere }, ...lanes].map((entry) => this.openLane(entry));
@@ -173,6 +182,8 @@ export class SensorIntake {
     const batch: Batch = decodeBatch(frame);
     takeSequence(tracker, frame.sequence, frame.sequence);
     this.store.write(batch);
+    const { newestSeconds, newestNanoseconds } = batchTimeSpan(frame.payload);
+    this.newestPacketAtMs = Math.max(this.newestPacketAtMs, newestSeconds * 1000 + newestNanoseconds / 1e6);
     this.counters.batches++;
     this.counters.packets += batch.packetCount;
     this.counters.bytes += capturedBytesOf(batch);

@@ -29,6 +29,7 @@ import {
   type Frame,
 } from '@tapline/shared/tunnel/frame.ts';
 import {
+  clockOffsetMs,
   decodeHeartbeat,
   decodeHello,
   decodeLane,
@@ -285,8 +286,7 @@ export class Session implements AttachedSession {
     const { sentAtMs, answers } = decodeHeartbeat(frame);
     if (answers === undefined)
       this.#write(encodeHeartbeat({ sentAtMs: nowMs, answers: { sentAtMs, receivedAtMs: nowMs } }));
-    // RFC 5905, section 8: ((t2 - t1) + (t3 - t4)) / 2, with t1 and t4 ours.
-    else intake.clockOffsetMs = (answers.receivedAtMs - answers.sentAtMs + (sentAtMs - nowMs)) / 2;
+    else intake.clockOffsetMs = clockOffsetMs(answers, sentAtMs, nowMs);
   }
 
   #armHeartbeat(): void {

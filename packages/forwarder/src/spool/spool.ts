@@ -12,9 +12,9 @@
  * What must stay true: all segments together stay within `bytesMax`; what has to go, goes as a gap, the oldest packets of
  * the least important class first, and never frames that were sent already, of which the collector may have some.
  */
-import { assert } from '@tapline/shared/base/assert.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { errnoOf, type Files } from '@tapline/shared/system/files.ts';
+import { readSmallFile, replaceFile } from '@tapline/shared/system/replace-file.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { z } from 'zod';
 import { SpoolLane, type SpoolLaneOwner, type SpoolLossReason } from './spool-lane.ts';
@@ -170,16 +170,11 @@ export class Spool {
   /** For moments that should not wait a second. A disk that refuses is told of by the frames. */
   saveState(): void {
     if (this.#snapshot === null) return;
-    const hidden = `${this.options.directory}/${STATE_NAME}.new`;
+    const path = `${this.options.directory}/${STATE_NAME}`;
     try {
-      if (this.#files.exists(hidden)) this.#files.remove(hidden);
-      const descriptor = this.#files.create(hidden);
-      const bytes = Buffer.from(JSON.stringify(this.#snapshot()));
-      const written = this.#files.write(descriptor, bytes, 0, bytes.byteLength, 0);
-      this.#files.close(descriptor);
-      if (written === bytes.byteLength) this.#files.rename(hidden, `${this.options.directory}/${STATE_NAME}`);
+      replaceFile(this.#files, path, JSON.stringify(this.#snapshot()));
     } catch (error) {
-      this.#owner.writeFailed({ path: hidden, code: errnoOf(error), message: messageOf(error) });
+      this.#owner.writeFailed({ path, code: errnoOf(error), message: messageOf(error) });
     }
   }
 
@@ -266,19 +261,11 @@ export class Spool {
 
   /** `null` where there is none, or a power failure left half of one: then the frames alone are the truth. */
   #loadState(): SpoolState | null {
-    const path = `${this.options.directory}/${STATE_NAME}`;
-    if (!this.#files.exists(path)) return null;
-    const descriptor = this.#files.open(path);
     try {
-      const byteCount = Math.min(this.#files.byteLength(descriptor), STATE_BYTES_MAX);
-      const bytes = Buffer.alloc(byteCount);
-      const read = this.#files.read(descriptor, bytes, 0, byteCount, 0);
-      assert(read <= byteCount, 'read more than was asked for');
-      return state.parse(JSON.parse(bytes.toString('utf8', 0, read)));
+      const text = readSmallFile(this.#files, `${this.options.directory}/${STATE_NAME}`, STATE_BYTES_MAX);
+      return text === null ? null : state.parse(JSON.parse(text));
     } catch {
       return null;
-    } finally {
-      this.#files.close(descriptor);
     }
   }
 }

@@ -260,6 +260,9 @@ export class TunnelUplink implements Uplink {
         acknowledged: (lane, sequence) => {
           this.#acknowledged(lane, sequence);
         },
+        clockCompared: (offsetMs) => {
+          this.counters.clockOffsetMs = offsetMs;
+        },
         writable: () => {
           this.#pump();
         },

@@ -21,6 +21,7 @@ import {
   type Frame,
 } from '@tapline/shared/tunnel/frame.ts';
 import {
+  clockOffsetMs,
   decodeHeartbeat,
   decodeRefuse,
   decodeWelcome,
@@ -42,6 +43,8 @@ export interface ConnectionOptions {
 export interface ConnectionHandlers {
   welcomed(welcome: Welcome): void;
   acknowledged(lane: number, sequence: number): void;
+  /** The collector's clock is ahead by so many milliseconds. */
+  clockCompared(offsetMs: number): void;
   /** The socket takes bytes again. */
   writable(): void;
   /** Exactly once. `refusal` when the collector said no; `clean` after its BYE. */
@@ -163,8 +166,11 @@ export class UplinkConnection {
 
   #answer(frame: Frame): void {
     const { sentAtMs, answers } = decodeHeartbeat(frame);
-    if (answers !== undefined) return;
     const nowMs = this.#clock.wallMs();
+    if (answers !== undefined) {
+      this.#handlers.clockCompared(clockOffsetMs(answers, sentAtMs, nowMs));
+      return;
+    }
     this.write(encodeHeartbeat({ sentAtMs: nowMs, answers: { sentAtMs, receivedAtMs: nowMs } }));
   }
 

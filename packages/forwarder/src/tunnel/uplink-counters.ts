@@ -23,6 +23,7 @@ export function newUplinkCounters(): UplinkCounters {
     sentBytes: 0,
     connections: 0,
     gapsReported: 0,
+    clockOffsetMs: 0,
   };
 }
 

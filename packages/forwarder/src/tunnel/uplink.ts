@@ -84,6 +84,8 @@ export interface UplinkCounters {
   /** Handshakes completed. */
   connections: number;
   gapsReported: number;
+  /** The collector's clock is ahead by so much, as NTP reckons it. */
+  clockOffsetMs: number;
 }
 
 /** One function per event. `reason` texts are sentences for a log. */

@@ -182,6 +182,18 @@ export function decodeGap(frame: Frame): Gap & { firstSequence: number } {
   return { ...message, firstSequence };
 }
 
+/**
+ * How far the peer's clock is ahead, from its answer to a heartbeat of ours that came at `nowMs`: ((t2 - t1) + (t3 - t4)) / 2,
+ * with t1 and t4 ours (RFC 5905, section 8).
+ */
+export function clockOffsetMs(
+  answers: { readonly sentAtMs: number; readonly receivedAtMs: number },
+  sentAtMs: number,
+  nowMs: number,
+): number {
+  return (answers.receivedAtMs - answers.sentAtMs + (sentAtMs - nowMs)) / 2;
+}
+
 /** Decimal nanoseconds of a packet time given in whole seconds and nanoseconds. */
 export function nanosecondsText(seconds: number, nanoseconds: number): string {
   return String(BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds));
