@@ -10,6 +10,7 @@ import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createAuthority, issueCertificate } from '@tapline/collector/src/pki/certificates.ts';
 import { Prng } from '@tapline/shared/base/prng.ts';
 import { packetsOfFile, type SeenPacket } from '../support/captured.ts';
 import { Program } from '../support/child.ts';
@@ -76,6 +77,7 @@ class ChaosRun {
     checked('mount', ['-t', 'tmpfs', '-o', `size=${COLLECTOR_DISK}`, 'tmpfs', this.#path('soc')]);
     await this.#layWire();
     this.#chaosFile(0, 0);
+    await this.#makeCertificates();
     this.#start('collector');
     this.#start('forwarder');
     await this.#programs.forwarder?.line('Capturing.');
@@ -106,6 +108,8 @@ class ChaosRun {
     }
     this.#witnessSaid = (await this.#witness?.stop()) ?? '';
     this.#witness = null;
+    for (const side of ['forwarder', 'collector'] as const)
+      if (this.#programs[side]?.child.exitCode !== null) this.#start(side);
     const forwarder = this.#programs.forwarder as Program;
     await forwarder.line('Connected to the collector.');
     // What an earlier life left is drained by this one: it says so when it stops with a deadline that is long enough.
@@ -211,12 +215,10 @@ class ChaosRun {
 
   /** The collector stands still for a moment, as a machine does that swaps. */
   async #freeze(): Promise<void> {
-    const pid = this.#programs.collector?.child.pid;
-    if (pid === undefined) return;
     this.#note('freeze');
-    process.kill(pid, 'SIGSTOP');
+    this.#programs.collector?.child.kill('SIGSTOP');
     await sleep(this.#random.below(1500));
-    process.kill(pid, 'SIGCONT');
+    this.#programs.collector?.child.kill('SIGCONT');
   }
 
   #start(side: Side): void {
@@ -258,6 +260,7 @@ forward:
   port: ${PORT}
   protocol: tcp
   drain_timeout: 60s
+  tls: {bundle: ${this.#path('probe.pem')}}
   spool: {path: ${this.#path('spool')}, max_bytes: 1GiB, mode: always}
 `;
   }
@@ -266,9 +269,18 @@ forward:
     return `port: ${PORT}
 bind: 10.8.0.2
 protocol: tcp
+tls: {bundle: ${this.#path('soc.pem')}}
 archive: {link_type: ethernet}
 output_directories: {pcap_raw_output_path: ${this.#path('soc')}}
 `;
+  }
+
+  async #makeCertificates(): Promise<void> {
+    const authority = await createAuthority('Chaos', 30);
+    const soc = await issueCertificate(authority, 'soc', { kind: 'collector', hosts: ['10.8.0.2'] }, 30);
+    const probe = await issueCertificate(authority, 'probe', { kind: 'sensor' }, 30);
+    for (const [name, { key, certificate }] of Object.entries({ soc, probe }))
+      writeFileSync(this.#path(`${name}.pem`), key + certificate + authority.certificate, { mode: 0o600 });
   }
 
   #chaosFile(clockMs: number, syncMs: number): void {

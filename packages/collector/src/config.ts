@@ -5,7 +5,20 @@
  * That program listened on every address. So does this one for a file that holds nothing but SecureOT's keys, with a
  * warning at every start; any other file listens on loopback until `bind` says otherwise.
  */
-import { byteSize, duration, filePrefix, log, metrics, path, port } from '@tapline/shared/config/fields.ts';
+import {
+  allowPlaintext,
+  byteSize,
+  duration,
+  filePrefix,
+  isLoopback,
+  lacksTlsFile,
+  log,
+  metrics,
+  path,
+  port,
+  tlsPaths,
+} from '@tapline/shared/config/fields.ts';
+import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { archiveFields, routingRules, wholeNumber } from '@tapline/shared/config/archive-fields.ts';
 import { z } from 'zod';
 
@@ -47,6 +60,14 @@ export const collectorSchema = z
       .toLowerCase()
       .pipe(z.enum(['tcp', 'udp']))
       .describe('write tcp (tunnel and plain TCP) or udp (one datagram per frame)'),
+    tls: z
+      .strictObject({ ...tlsPaths, crl: path.optional() })
+      .refine((tls) => !lacksTlsFile(tls), {
+        path: ['bundle'],
+        error: 'is missing, and so is one of ca, certificate and key',
+      })
+      .optional(),
+    allow_plaintext: allowPlaintext,
     plain: z
       .strictObject({
         enable: z.boolean().default(true).describe('write true or false'),
@@ -92,4 +113,16 @@ export function bindAddress(
   if (config.bind !== undefined) return { address: config.bind, isLegacy: false };
   const isLegacy = keys.every((key) => SECUREOT_KEYS.has(key));
   return { address: isLegacy ? '0.0.0.0' : '127.0.0.1', isLegacy };
+}
+
+/** Throws CONFIG_INVALID where plaintext would be taken from other machines and nobody has said that it may. */
+export function verifyCollector(loaded: LoadedConfig<CollectorConfig>): void {
+  const { value, keys } = loaded;
+  const { address, isLegacy } = bindAddress(value, keys);
+  if (value.tls !== undefined || isLoopback(address) || isLegacy || value.allow_plaintext) return;
+  throw loaded.problem(
+    ['bind'],
+    'is open to other machines, and nothing tells sensors from strangers there',
+    'make certificates with `tapline-collector pki` (docs/deploy.md) and name them in tls, or write allow_plaintext: true',
+  );
 }

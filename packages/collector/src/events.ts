@@ -1,5 +1,6 @@
 /** Everything the collector says, one function per event. warn = unexpected, nothing lost; error = lost, or a person must act. */
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import type { TlsIdentityEvents } from '@tapline/shared/system/tls-identity.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
 import type { FleetStatusDependencies } from './fleet/fleet-status.ts';
 import type { TcpListenerEvents } from './listen/tcp-listener.ts';
@@ -48,6 +49,7 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
 export function listenerEvents(log: Log): TcpListenerEvents & UdpListenerEvents {
   return {
     connectionsExhausted: (limit) => log.warn(limit, 'Too many connections; new ones are turned away.'),
+    handshakeFailed: (failure) => log.warn(failure, 'A TLS handshake failed.'),
     strangerDropped: (stranger) => log.warn(stranger, 'A stranger was dropped.'),
     receiveBufferSmall: (buffer) =>
       log.warn(buffer, 'The UDP receive buffer is small; raise net.core.rmem_max.'),
@@ -58,5 +60,15 @@ export function listenerEvents(log: Log): TcpListenerEvents & UdpListenerEvents 
 export function fleetEvents(log: Log): FleetStatusDependencies['events'] {
   return {
     fleetWriteFailed: (failure) => log.warn(failure, 'The list of sensors cannot be written.'),
+  };
+}
+
+export function tlsEvents(log: Log): TlsIdentityEvents {
+  return {
+    renewed: (identity) => log.info(identity, 'The certificate was read.'),
+    renewFailed: (failure) =>
+      log.error(failure, 'The new certificate is not usable; the old one stays in force.'),
+    expiresSoon: (identity) => log.warn(identity, 'The certificate expires soon.'),
+    keyExposed: (identity) => log.warn(identity, 'Others than the owner may read the private key.'),
   };
 }

@@ -1,19 +1,22 @@
 /** `tapline-collector`: takes the streams of many forwarders and stores them per sensor and source. */
 import { runProgram } from '@tapline/shared/daemon/run.ts';
-import { collectorSchema } from './config.ts';
+import { collectorSchema, verifyCollector } from './config.ts';
 import { startCollector } from './pipeline.ts';
+import { pkiCommand } from './pki-command.ts';
 import { sensorsCommand } from './sensors-command.ts';
 
 await runProgram({
   name: 'tapline-collector',
   summary: 'Takes the streams of many forwarders and stores them per sensor and source.',
   schema: collectorSchema,
+  verify: verifyCollector,
   defaultConfig: '/etc/tapline/collector.yaml',
   examples: [
     'tapline-collector -c collector.yaml',
     'tapline-collector check collector.yaml',
     'tapline-collector sensors',
+    'tapline-collector pki issue plant-a-cell-3',
   ],
-  commands: [sensorsCommand()],
+  commands: [sensorsCommand(), pkiCommand()],
   start: startCollector,
 });

@@ -27,10 +27,20 @@ import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
+import type { TlsFiles } from '@tapline/shared/system/tls-files.ts';
+import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
+import { isLoopback } from '@tapline/shared/config/fields.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { bindAddress, type CollectorConfig } from './config.ts';
-import { archiveEvents, fleetEvents, listenerEvents, sessionEvents, storeEvents } from './events.ts';
+import {
+  archiveEvents,
+  fleetEvents,
+  listenerEvents,
+  sessionEvents,
+  storeEvents,
+  tlsEvents,
+} from './events.ts';
 import { FleetStatus } from './fleet/fleet-status.ts';
 import { PlainArchives } from './listen/plain-archives.ts';
 import { PlainIntake } from './listen/plain-intake.ts';
@@ -60,6 +70,7 @@ class Collector implements RunningDaemon {
   readonly #sessions: SessionTable;
   readonly #plain: PlainIntake;
   readonly #plainArchives: PlainArchives;
+  #tls: TlsIdentity | null = null;
   #config: CollectorConfig;
   #fleet: FleetStatus | null = null;
   #tcp: TcpListener | null = null;
@@ -119,6 +130,7 @@ class Collector implements RunningDaemon {
           protocol: plain.enable ? 'auto' : 'tunnel',
           connectionsMax: limits.connections_max,
           greetingTimeoutMs: limits.hello_timeout,
+          tls: await this.#openTls(),
         },
         { clock: systemTunnelClock, sessions: this.#sessions, plain: this.#plain, events },
       );
@@ -128,7 +140,15 @@ class Collector implements RunningDaemon {
         { address: host, port },
         'This configuration names no address to bind: as SecureOT did, every address is listened on, without encryption. Set bind.',
       );
-    log.info({ address: address.address, port: address.port, protocol }, 'Listening for sensors.');
+    else if (this.#tls === null && !isLoopback(host))
+      log.warn(
+        { address: host, port },
+        'Packets are taken from other machines without encryption or authentication.',
+      );
+    log.info(
+      { address: address.address, port: address.port, protocol, tls: this.#tls !== null },
+      'Listening for sensors.',
+    );
   }
 
   books(): Books {
@@ -140,6 +160,8 @@ class Collector implements RunningDaemon {
       listen: {
         ...(this.#tcp?.counters ?? {}),
         connectionsNow: this.#tcp?.connectionCount ?? 0,
+        plaintextNow: this.#tls === null ? 1 : 0,
+        ...(this.#tls === null ? {} : { certificateDaysLeftNow: this.#tls.daysLeft }),
         kernelDroppedPackets: this.#udp?.kernelDroppedPackets() ?? 0,
       },
       plain: {
@@ -174,6 +196,8 @@ class Collector implements RunningDaemon {
 
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
     const config = loaded.value as CollectorConfig;
+    if (this.#tls?.renew() === true)
+      this.#tcp?.renewTls(this.#tls.files, await revokedSerials(this.#tls.files));
     const rules = rulesOf(config);
     for (const store of this.#stores.values()) store.archive.setRules(rules, config.default_output_prefix);
     this.#plainArchives.setRules(rules, config.default_output_prefix);
@@ -209,6 +233,14 @@ class Collector implements RunningDaemon {
       0,
     );
     return dropped > 0 ? EXIT_ARCHIVE : EXIT_CLEAN;
+  }
+
+  async #openTls(): Promise<{ files: TlsFiles; revoked: ReadonlySet<string> } | undefined> {
+    const { tls } = this.#config;
+    if (tls === undefined) return undefined;
+    this.#tls = new TlsIdentity(tls, tlsEvents(this.#context.log));
+    const { files } = this.#tls;
+    return { files, revoked: await revokedSerials(files) };
   }
 
   #openStore(sensor: string): Promise<ArchiveStore> {
@@ -268,6 +300,13 @@ function aborted(signal: AbortSignal): Promise<void> {
       resolve();
     });
   });
+}
+
+/** The library that reads the list is large, and most collectors start without a list. */
+async function revokedSerials({ crl }: TlsFiles): Promise<ReadonlySet<string>> {
+  if (crl === null) return new Set();
+  const { revokedSerials: serialsOf } = await import('./pki/certificates.ts');
+  return serialsOf(crl);
 }
 
 function rulesOf(config: CollectorConfig): readonly ArchiveRule[] {

@@ -7,17 +7,22 @@
 import { hostname } from 'node:os';
 import { archiveFields, routingRules } from '@tapline/shared/config/archive-fields.ts';
 import {
+  allowPlaintext,
   bitRate,
   byteSize,
   duration,
   filePrefix,
   host,
+  isLoopback,
+  lacksTlsFile,
   log,
   metrics,
   path,
   port,
   timeOfDay,
+  tlsPaths,
 } from '@tapline/shared/config/fields.ts';
+import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
@@ -159,6 +164,14 @@ const forward = z.strictObject({
     .describe(
       'write tcp (the tunnel), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
     ),
+  tls: z
+    .strictObject({ ...tlsPaths, server_name: host.optional() })
+    .refine((tls) => !lacksTlsFile(tls), {
+      path: ['bundle'],
+      error: 'is missing, and so is one of ca, certificate and key',
+    })
+    .optional(),
+  allow_plaintext: allowPlaintext,
   compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
   filter: expression.nullish(),
   snaplen: z
@@ -227,6 +240,7 @@ function tunnelOnlyKeys({
     priority: send.priority.length > 0,
     max_rate: send.max_rate !== undefined,
     schedule: send.schedule.length > 0,
+    tls: send.tls !== undefined,
   };
   return Object.entries(isSet).flatMap(([key, set]) => (set ? [key] : []));
 }
@@ -238,3 +252,40 @@ function isGoingSomewhere(config: { archive?: unknown; forward?: unknown }): boo
 }
 
 export type ForwarderConfig = z.infer<typeof forwarderSchema>;
+
+/** What SecureOT's configurations know; of anything else the file is Tapline's. */
+const SECUREOT_KEYS: ReadonlySet<string> = new Set([
+  'capture.interface',
+  'capture.bpf_filter',
+  'routing_rules.ip',
+  'routing_rules.output_prefix',
+  'default_output_prefix',
+  'output_directories.pcap_raw_output_path',
+  'forward.enable',
+  'forward.host',
+  'forward.port',
+  'forward.protocol',
+]);
+
+/** Whether packets leave this machine without encryption; `isLegacy`: because a file of SecureOT's knows none. */
+export function plaintextOf({ value: { forward }, leaves }: LoadedConfig<ForwarderConfig>): {
+  readonly isPlaintext: boolean;
+  readonly isLegacy: boolean;
+} {
+  const isNeeded = forward?.enable === true && forward.tls === undefined;
+  const isRemote = [forward, ...(forward?.failover ?? [])].some(
+    (to) => to !== undefined && !isLoopback(to.host),
+  );
+  return { isPlaintext: isNeeded && isRemote, isLegacy: leaves.every((leaf) => SECUREOT_KEYS.has(leaf)) };
+}
+
+/** Throws CONFIG_INVALID where plaintext would leave this machine and nobody has said that it may. */
+export function verifyForwarder(loaded: LoadedConfig<ForwarderConfig>): void {
+  const { isPlaintext, isLegacy } = plaintextOf(loaded);
+  if (!isPlaintext || isLegacy || loaded.value.forward?.allow_plaintext === true) return;
+  throw loaded.problem(
+    ['forward', 'host'],
+    'is another machine, and nothing protects what is sent there',
+    'enroll this probe (docs/deploy.md) and name its bundle in forward.tls, or write allow_plaintext: true',
+  );
+}

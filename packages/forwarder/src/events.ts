@@ -1,5 +1,6 @@
 /** Everything the forwarder says, one function per event. warn = unexpected, nothing lost; error = lost, or a person must act. */
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import type { TlsIdentityEvents } from '@tapline/shared/system/tls-identity.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
 import type { CaptureEvents } from './capture/capture-source.ts';
 import type { SpoolEvents } from './spool/spool.ts';
@@ -99,6 +100,23 @@ export function spoolEvents(log: Log): SpoolEvents {
     },
     spoolLost: (loss) => {
       log.error(loss, 'Packets in the spool had to be given up; they are reported as a gap.');
+    },
+  };
+}
+
+export function tlsEvents(log: Log): TlsIdentityEvents {
+  return {
+    renewed: (identity) => {
+      log.info(identity, 'The certificate was read.');
+    },
+    renewFailed: (failure) => {
+      log.error(failure, 'The new certificate is not usable; the old one stays in force.');
+    },
+    expiresSoon: (identity) => {
+      log.warn(identity, 'The certificate expires soon.');
+    },
+    keyExposed: (identity) => {
+      log.warn(identity, 'Others than the owner may read the private key.');
     },
   };
 }

@@ -1,6 +1,7 @@
 /** `tapline-forwarder`: captures on a SPAN port, stores hourly PCAPs per source, tunnels the frames to the collector. */
 import { runProgram } from '@tapline/shared/daemon/run.ts';
-import { forwarderSchema } from './config.ts';
+import { forwarderSchema, verifyForwarder } from './config.ts';
+import { enrollCommand } from './enroll-command.ts';
 import { startForwarder } from './pipeline.ts';
 
 import { simulateCommand } from './simulate/simulate-command.ts';
@@ -11,6 +12,7 @@ await runProgram({
   summary:
     'Captures on a SPAN port, stores hourly PCAPs per source, and tunnels the raw frames to the collector.',
   schema: forwarderSchema,
+  verify: verifyForwarder,
   defaultConfig: '/etc/tapline/forwarder.yaml',
   examples: [
     'tapline-forwarder -c forwarder.yaml',
@@ -19,6 +21,6 @@ await runProgram({
     'tapline-forwarder split -o split/ day.pcap.gz',
     'tapline-forwarder simulate -o plant.pcap --attack all --labels labels.csv',
   ],
-  commands: [splitCommand(), simulateCommand()],
+  commands: [splitCommand(), simulateCommand(), enrollCommand()],
   start: startForwarder,
 });

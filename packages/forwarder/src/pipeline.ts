@@ -21,13 +21,15 @@ import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
+import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { openCaptureSource, type CaptureSource } from './capture/capture-source.ts';
 import { captureOptions, isReplay } from './capture-options.ts';
-import type { ForwarderConfig } from './config.ts';
-import { archiveEvents, captureEvents, spoolEvents, uplinkEvents } from './events.ts';
+import { plaintextOf, type ForwarderConfig } from './config.ts';
+import { archiveEvents, captureEvents, spoolEvents, tlsEvents, uplinkEvents } from './events.ts';
 import { ForwardSelection } from './filter/forward-selection.ts';
 import { Spool } from './spool/spool.ts';
+import { dialTls } from './tunnel/dial-tls.ts';
 import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
 /** How often a finished replay looks whether the collector has everything. */
@@ -46,7 +48,9 @@ export async function startForwarder(
   archive?.open();
   let row;
   try {
-    row = new Forwarder(config, context, capture, archive, selection);
+    const { isPlaintext } = plaintextOf(loaded);
+    row = new Forwarder(config, context, capture, archive, selection, isPlaintext);
+    if (isPlaintext) log.warn('Packets leave this machine without encryption, to whoever answers there.');
   } catch (error) {
     await archive?.close();
     throw error;
@@ -77,6 +81,8 @@ class Forwarder implements RunningDaemon {
   readonly #archive: Archive | null;
   readonly #uplink: Uplink | null;
   readonly #selection: ForwardSelection;
+  readonly #isPlaintext: boolean;
+  readonly #tls: TlsIdentity | null;
   #config: ForwarderConfig;
 
   constructor(
@@ -85,8 +91,12 @@ class Forwarder implements RunningDaemon {
     capture: CaptureSource,
     archive: Archive | null,
     selection: ForwardSelection,
+    isPlaintext: boolean,
   ) {
     this.#config = config;
+    this.#isPlaintext = isPlaintext;
+    const { tls } = config.forward ?? {};
+    this.#tls = tls === undefined ? null : new TlsIdentity(tls, tlsEvents(context.log));
     this.#selection = selection;
     this.#context = context;
     this.#capture = capture;
@@ -143,6 +153,8 @@ class Forwarder implements RunningDaemon {
               sentBytes: uplink.sentBytes,
               connections: uplink.connections,
               clockOffsetMsNow: uplink.clockOffsetMs,
+              plaintextNow: this.#isPlaintext ? 1 : 0,
+              ...(this.#tls === null ? {} : { certificateDaysLeftNow: this.#tls.daysLeft }),
               droppedByReason: { ...uplink.dropped },
             },
     };
@@ -150,6 +162,7 @@ class Forwarder implements RunningDaemon {
 
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
     const config = loaded.value as ForwarderConfig;
+    this.#tls?.renew();
     this.#archive?.setRules(archiveRules(config.routing_rules), config.default_output_prefix);
     this.#archive?.rotate();
     const fixed = ['sensor', 'capture', 'output_directories', 'archive', 'forward', 'metrics'] as const;
@@ -240,6 +253,9 @@ class Forwarder implements RunningDaemon {
       {
         events: uplinkEvents(this.#context.log),
         spool: this.#createSpool(),
+        ...(this.#tls === null
+          ? {}
+          : { dial: dialTls(() => (this.#tls as TlsIdentity).files, forward.tls?.server_name) }),
         interfaces: () => this.#capture.interfaces.map(({ name, linkType }, id) => ({ id, name, linkType })),
         report: () => this.#reported(),
       },

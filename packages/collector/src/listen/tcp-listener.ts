@@ -1,5 +1,6 @@
 /**
- * The collector's TCP door. The first four bytes of a connection decide what it is:
+ * The collector's TCP door. With TLS, only what passes the gate (`tls-gate.ts`) is a forwarder. Without, the first four
+ * bytes of a connection decide what it is:
  *
  *   "TAPL"           a forwarder: handed to the session table with what was read
  *   anything else    `tcp-plain`: one packet, ended by the close
@@ -15,7 +16,9 @@ import { readU32 } from '@tapline/shared/packet/record.ts';
 import { encodeRefuse } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import type { SessionTable } from '../session/session-table.ts';
+import type { TlsFiles } from '@tapline/shared/system/tls-files.ts';
 import { receivePlainConnection } from './plain-connection.ts';
+import { TlsGate, type PeerCertificate } from './tls-gate.ts';
 import type { PlainIntake } from './plain-intake.ts';
 
 /** 1,024 × (a socket, a session's frame) stays under half a GiB in the worst case. */
@@ -24,6 +27,7 @@ const GREETING_TIMEOUT_MS = 10_000;
 const PLAIN_TIMEOUT_MS = 30_000;
 const MAGIC_BYTES = 4;
 const BACKLOG = 511;
+const REASONS_MAX = 64;
 
 /** What the port is for: both, or one of them alone. */
 export type TcpProtocol = 'auto' | 'tunnel' | 'plain';
@@ -36,11 +40,15 @@ export interface TcpListenerOptions {
   readonly connectionsMax?: number;
   readonly greetingTimeoutMs?: number;
   readonly plainTimeoutMs?: number;
+  /** With it, nothing but the tunnel over TLS is spoken here. */
+  readonly tls?: { readonly files: TlsFiles; readonly revoked: ReadonlySet<string> } | undefined;
 }
 
 export interface TcpListenerEvents {
   /** Turned away before a byte was read; told at the first of a run. */
   connectionsExhausted?(limit: { readonly connectionsMax: number; readonly peer: string }): void;
+  /** TLS did not come about. */
+  handshakeFailed?(failure: { readonly peer: string; readonly reason: string }): void;
   /** Nobody spoke, or not what this port is for. */
   strangerDropped?(stranger: { readonly peer: string; readonly reason: string }): void;
 }
@@ -53,16 +61,24 @@ export interface TcpListenerDependencies {
 }
 
 export class TcpListener {
-  readonly counters = { connections: 0, connectionsRefused: 0, plainConnections: 0, strangers: 0 };
+  readonly counters = {
+    connections: 0,
+    connectionsRefused: 0,
+    plainConnections: 0,
+    strangers: 0,
+    handshakesFailedByReason: {} as Record<string, number>,
+  };
   readonly #options: TcpListenerOptions;
   readonly #dependencies: TcpListenerDependencies;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #gate: TlsGate | null;
   #isExhausted = false;
 
   constructor(options: TcpListenerOptions, dependencies: TcpListenerDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
+    this.#gate = this.#createGate();
     this.#server = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 },
       (socket) => {
@@ -120,10 +136,36 @@ export class TcpListener {
     this.counters.connections++;
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    this.#awaitGreeting(socket, peer);
+    if (this.#gate === null) this.#awaitGreeting(socket, peer, null);
+    else this.#gate.push(socket, peer);
   }
 
-  #awaitGreeting(socket: Socket, peer: string): void {
+  /** New certificates and a new list; sessions whose certificate was taken back are over. */
+  renewTls(files: TlsFiles, revoked: ReadonlySet<string>): void {
+    const gate = this.#gate;
+    if (gate === null) return;
+    gate.renew(files, revoked);
+    this.#dependencies.sessions.endRevoked((certificate) => gate.isRevoked(certificate));
+  }
+
+  #createGate(): TlsGate | null {
+    const { tls, greetingTimeoutMs = GREETING_TIMEOUT_MS } = this.#options;
+    if (tls === undefined) return null;
+    return new TlsGate(tls.files, tls.revoked, greetingTimeoutMs, {
+      handshakeFailed: (peer, reason) => {
+        const { handshakesFailedByReason: failed } = this.counters;
+        // Reasons are the library's; should it ever make them up from what a peer sends, they are still few.
+        const known = reason in failed || Object.keys(failed).length < REASONS_MAX ? reason : 'other';
+        failed[known] = (failed[known] ?? 0) + 1;
+        this.#dependencies.events.handshakeFailed?.({ peer, reason });
+      },
+      passed: (socket, peer, certificate) => {
+        this.#awaitGreeting(socket, peer, certificate);
+      },
+    });
+  }
+
+  #awaitGreeting(socket: Socket, peer: string, certificate: PeerCertificate | null): void {
     let greeting: Buffer = Buffer.alloc(0);
     const onData = (chunk: Buffer): void => {
       greeting = greeting.byteLength === 0 ? chunk : Buffer.concat([greeting, chunk]);
@@ -149,18 +191,24 @@ export class TcpListener {
     const decide = (hasEnded: boolean): void => {
       cleanUp();
       socket.pause();
-      this.#dispatch(socket, peer, greeting, hasEnded);
+      this.#dispatch(socket, peer, certificate, greeting, hasEnded);
     };
     socket.on('data', onData).on('end', onEnd).on('close', onClose);
   }
 
-  #dispatch(socket: Socket, peer: string, greeting: Buffer, hasEnded: boolean): void {
+  #dispatch(
+    socket: Socket,
+    peer: string,
+    certificate: PeerCertificate | null,
+    greeting: Buffer,
+    hasEnded: boolean,
+  ): void {
     const { protocol, plainTimeoutMs: timeoutMs = PLAIN_TIMEOUT_MS } = this.#options;
     const { clock, sessions, plain: intake } = this.#dependencies;
     const isTunnel = greeting.byteLength >= MAGIC_BYTES && readU32(greeting, 0) === FRAME_MAGIC;
     if (isTunnel && protocol !== 'plain') {
-      sessions.accept(socket, peer, greeting);
-    } else if (protocol === 'tunnel') {
+      sessions.accept(socket, peer, greeting, certificate);
+    } else if (protocol === 'tunnel' || this.#gate !== null) {
       this.#dropStranger(socket, peer, 'its first bytes are not those of a forwarder');
     } else {
       this.counters.plainConnections++;

@@ -9,7 +9,7 @@ import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunn
 import type { GroupCommitOptions } from './group-commit.ts';
 import { SensorIntake, type IntakeEvents } from './sensor-intake.ts';
 import type { SensorStore } from './sensor-store.ts';
-import { Session, type SessionEvents, type SessionOptions } from './session.ts';
+import { Session, type SessionCertificate, type SessionEvents, type SessionOptions } from './session.ts';
 
 export const COMMIT_INTERVAL_MS = 200;
 /** At 100 MB/s this is twelve commits a second. */
@@ -28,8 +28,6 @@ export interface SessionTableDependencies {
   readonly openStore: (sensor: string) => Promise<SensorStore>;
   readonly events: SessionEvents & IntakeEvents;
   readonly clock?: TunnelClock;
-  /** Why this sensor may not come from there, as a sentence; null when it may. Certificates will answer here. */
-  readonly forbid?: (hello: Hello, peer: string) => string | null;
 }
 
 export class SessionTable {
@@ -71,17 +69,28 @@ export class SessionTable {
   }
 
   /** Takes over a connection that speaks the tunnel; `firstBytes` were already read from it. */
-  accept(socket: Duplex, peer: string, firstBytes: Uint8Array): Session {
-    const session = new Session(socket, peer, this.#options, {
+  accept(
+    socket: Duplex,
+    peer: string,
+    firstBytes: Uint8Array,
+    certificate: SessionCertificate | null = null,
+  ): Session {
+    const session = new Session(socket, peer, certificate, this.#options, {
       clock: this.#clock,
       events: this.#dependencies.events,
-      openIntake: (hello, from) => this.#openIntake(hello, from),
+      openIntake: (hello, from) => this.#openIntake(hello, from, certificate),
     });
     this.#sessions.add(session);
     void session.closed.then(() => this.#sessions.delete(session));
     if (this.#isClosing) session.stop();
     else session.receive(firstBytes);
     return session;
+  }
+
+  /** Ends the sessions of certificates that were taken back. */
+  endRevoked(isRevoked: (certificate: SessionCertificate) => boolean): void {
+    for (const session of this.#sessions)
+      if (session.certificate !== null && isRevoked(session.certificate)) session.revoked();
   }
 
   /**
@@ -98,10 +107,18 @@ export class SessionTable {
     for (const intake of opened) await intake.close();
   }
 
-  async #openIntake(hello: Hello, peer: string): Promise<SensorIntake> {
+  async #openIntake(
+    hello: Hello,
+    peer: string,
+    certificate: SessionCertificate | null,
+  ): Promise<SensorIntake> {
     const { sensor } = hello;
-    const objection = this.#dependencies.forbid?.(hello, peer) ?? null;
-    if (objection !== null) throw refusal('sensor', objection, { sensor, peer });
+    // The name in the certificate is the identity: nobody writes into another's archive.
+    if (certificate !== null && certificate.name !== sensor)
+      throw refusal('sensor', `the certificate is that of ${certificate.name}, not of ${sensor}`, {
+        sensor,
+        peer,
+      });
     if (this.#isClosing) throw refusal('stopping', 'the collector is stopping; try again', { sensor });
     const known = this.#intakes.get(sensor);
     if (known !== undefined) return known;

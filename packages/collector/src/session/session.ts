@@ -51,6 +51,13 @@ const UNREAD_BYTES_MAX = 1024 * 1024;
 const FAREWELL_MS = 2000;
 const NOTHING = new Uint8Array(0);
 
+/** Whom the connection's certificate speaks for; without TLS nobody. */
+export interface SessionCertificate {
+  readonly name: string;
+  readonly serial: string;
+  readonly notAfterMs: number;
+}
+
 export interface SessionOptions {
   readonly collector: string;
   readonly software: string;
@@ -89,6 +96,7 @@ export interface SessionEvents {
 
 export class Session implements AttachedSession {
   readonly peer: string;
+  readonly certificate: SessionCertificate | null;
   readonly #socket: Duplex;
   readonly #options: SessionOptions;
   readonly #clock: TunnelClock;
@@ -104,9 +112,16 @@ export class Session implements AttachedSession {
   /** Resolves when the session is over. */
   readonly closed: Promise<void>;
 
-  constructor(socket: Duplex, peer: string, options: SessionOptions, dependencies: SessionDependencies) {
+  constructor(
+    socket: Duplex,
+    peer: string,
+    certificate: SessionCertificate | null,
+    options: SessionOptions,
+    dependencies: SessionDependencies,
+  ) {
     this.#socket = socket;
     this.peer = peer;
+    this.certificate = certificate;
     this.#options = options;
     this.#clock = dependencies.clock;
     this.#dependencies = dependencies;
@@ -152,6 +167,11 @@ export class Session implements AttachedSession {
 
   replaced(): void {
     this.#refuse('replaced', 'a newer connection of this sensor took over');
+  }
+
+  /** Its certificate was taken back: what was accepted is kept, and nothing more is. */
+  revoked(): void {
+    this.#refuse('sensor', 'the certificate was revoked');
   }
 
   /** Reads nothing more, for good; acknowledgements still go out. */

@@ -122,6 +122,32 @@ export const loopbackListen = z
     'write a loopback address and a port, such as 127.0.0.1:9617; other addresses would open a door into the plant',
   );
 
+/** Where the files of TLS lie: all in one bundle, or each by itself. */
+export const tlsPaths = {
+  bundle: path.optional(),
+  ca: path.optional(),
+  certificate: path.optional(),
+  key: path.optional(),
+};
+
+/** Every file must come from somewhere. */
+export function lacksTlsFile({ bundle, ca, certificate, key }: TlsPathFields): boolean {
+  return bundle === undefined && [ca, certificate, key].includes(undefined);
+}
+
+type TlsPathFields = { readonly [key in keyof typeof tlsPaths]?: string | undefined };
+
+/** Without encryption, in so many words. */
+export const allowPlaintext = z
+  .boolean()
+  .default(false)
+  .describe('write true to do without encryption and authentication outside this machine');
+
+/** An address, or a name, that does not leave this machine. */
+export function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address);
+}
+
 /** The part of every configuration that decides how much is logged. */
 export const log = z
   .strictObject({

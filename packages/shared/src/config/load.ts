@@ -6,7 +6,7 @@
  * Only a mistake of syntax hides others: the schema has nothing to look at then. A file is at most 1 MiB, and its aliases
  * may not multiply: a configuration can come from anywhere.
  */
-import { LineCounter, isMap, parseDocument, type Document, type YAMLError } from 'yaml';
+import { LineCounter, isMap, isSeq, parseDocument, type Document, type YAMLError } from 'yaml';
 import type { z } from 'zod';
 import { messageOf, type OperatingError } from '../base/errors.ts';
 import { Places, type Path } from './places.ts';
@@ -25,6 +25,8 @@ export interface LoadedConfig<T> {
   readonly value: T;
   /** Top-level keys as written, before defaults. */
   readonly keys: readonly string[];
+  /** Keys with a value of their own as written, with those above them: `forward.host`; list items have no number. */
+  readonly leaves: readonly string[];
   /** The same error as a wrong value at this key would give: for mistakes that only show later, as a filter's. */
   problem(path: Path, message: string, remedy: string): OperatingError;
 }
@@ -54,8 +56,17 @@ export function parseConfig<T>(schema: z.ZodType<T>, text: string, file: string)
     file,
     value: deepFreeze(result.data),
     keys: isMap(document.contents) ? document.contents.items.map((item) => String(item.key)) : [],
+    leaves: leavesOf(document.contents, ''),
     problem: (path, message, remedy) => configError(file, [places.of(path, message, remedy)], text),
   };
+}
+
+function leavesOf(node: unknown, above: string): string[] {
+  if (isSeq(node)) return node.items.flatMap((item) => leavesOf(item, above));
+  if (!isMap(node) || node.items.length === 0) return [above];
+  return node.items.flatMap(({ key, value }) =>
+    leavesOf(value, above === '' ? String(key) : `${above}.${String(key)}`),
+  );
 }
 
 function fail(places: Places, text: string, problems: readonly ConfigProblem[]): OperatingError {

@@ -3,12 +3,12 @@ import { Command } from 'commander';
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 import { OperatingError } from '../base/errors.ts';
-import { loadConfig } from '../config/load.ts';
+import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { problemsOf } from '../config/problem.ts';
 import { EXIT_CONFIG } from './exit-code.ts';
 
 /** The `check` subcommand for a schema. Exit code 0 when the file is right, 2 when it is not. */
-export function checkCommand(schema: z.ZodType): Command {
+export function checkCommand<T>(schema: z.ZodType<T>, verify?: (config: LoadedConfig<T>) => void): Command {
   return new Command('check')
     .summary('check a configuration file')
     .description(
@@ -23,7 +23,9 @@ export function checkCommand(schema: z.ZodType): Command {
     .exitOverride()
     .action((file: string, options: { json: boolean }) => {
       try {
-        const { value } = loadConfig(schema, file);
+        const loaded = loadConfig(schema, file);
+        verify?.(loaded);
+        const { value } = loaded;
         process.stdout.write(
           options.json
             ? `${JSON.stringify({ file, ok: true, config: value }, null, 2)}\n`

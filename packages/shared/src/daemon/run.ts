@@ -46,6 +46,8 @@ export interface Program<T extends CommonConfig> {
   readonly name: string;
   readonly summary: string;
   readonly schema: z.ZodType<T>;
+  /** What a schema cannot say. Throws CONFIG_INVALID. */
+  readonly verify?: (config: LoadedConfig<T>) => void;
   readonly defaultConfig: string;
   /** Lines shown below the help. */
   readonly examples: readonly string[];
@@ -77,7 +79,7 @@ export async function runProgram<T extends CommonConfig>(program: Program<T>): P
     .action(async (positional: string | undefined, options: { config?: string }) => {
       process.exitCode = await runDaemon(program, options.config ?? positional ?? program.defaultConfig);
     });
-  command.addCommand(checkCommand(program.schema));
+  command.addCommand(checkCommand(program.schema, program.verify));
   for (const subcommand of program.commands) command.addCommand(subcommand.exitOverride());
   try {
     await command.parseAsync();
@@ -94,6 +96,7 @@ export function packageVersion(): string {
 
 async function runDaemon<T extends CommonConfig>(program: Program<T>, file: string): Promise<number> {
   const config = loadConfig(program.schema, file);
+  program.verify?.(config);
   const log = createLog(program.name, config.value.log.level);
   const manager = serviceManager();
   const stop = new AbortController();
@@ -197,6 +200,7 @@ async function reload<T extends CommonConfig>(program: Program<T>, control: Cont
   manager.reloading();
   try {
     const config = loadConfig(program.schema, file);
+    program.verify?.(config);
     const needRestart = await daemon.reload(config);
     log.level = config.value.log.level;
     if (needRestart.length > 0) log.warn({ keys: needRestart }, 'These keys take effect after a restart.');
