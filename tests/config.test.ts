@@ -65,7 +65,7 @@ describe('mistakes in a configuration', () => {
       '11:3 forward.host: is missing',
       '11:11 forward.enable: invalid input: expected boolean, received string',
       '12:9 forward.port: too big: expected number to be <=65535',
-      '13:13 forward.protocol: invalid option: expected one of "tcp"|"udp"|"udp-plain"|"tcp-plain"',
+      '13:13 forward.protocol: invalid option: expected one of "tcp"|"udp"|"udp-tunnel"|"udp-plain"|"tcp-plain"',
       '14:19 metrics.listen: not a loopback address with a port',
     ]);
   });

@@ -5,8 +5,19 @@
  * That program listened on every address. So does this one for a file that holds nothing but SecureOT's keys, with a
  * warning at every start; any other file listens on loopback until `bind` says otherwise.
  */
-import { byteSize, duration, filePrefix, log, metrics, path, port } from '@tapline/shared/config/fields.ts';
+import {
+  byteSize,
+  duration,
+  filePrefix,
+  interfaceAddress,
+  ipAddress,
+  log,
+  metrics,
+  path,
+  port,
+} from '@tapline/shared/config/fields.ts';
 import { archiveFields, routingRules, wholeNumber } from '@tapline/shared/config/archive-fields.ts';
+import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
@@ -33,6 +44,28 @@ const limits = z
   })
   .prefault({});
 
+/** Of the one-way tunnel. */
+const udp = z
+  .strictObject({
+    keys: z
+      .array(
+        z.strictObject({
+          id: z.number().int().min(1).max(65_535).describe('write a number from 1 to 65535'),
+          sensor: z.string().regex(SENSOR_NAME, 'not a sensor name').describe('write the name of one sensor'),
+          key_file: path.describe('write the path of a file with 64 hexadecimal digits'),
+        }),
+      )
+      .max(65_535)
+      .refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, 'two keys have the same id')
+      .default([])
+      .describe('write a list of {id, sensor, key_file}'),
+    allow_unauthenticated: z.boolean().optional().describe('write true or false'),
+    reorder_window: duration(10, 60_000).default(500),
+    buffer_size: byteSize(4 * MIB, 4096 * MIB).default(64 * MIB),
+    multicast: z.strictObject({ group: ipAddress, interface: interfaceAddress.optional() }).optional(),
+  })
+  .prefault({});
+
 export const collectorSchema = z
   .strictObject({
     bind: z
@@ -46,13 +79,14 @@ export const collectorSchema = z
       .string()
       .toLowerCase()
       .pipe(z.enum(['tcp', 'udp']))
-      .describe('write tcp (tunnel and plain TCP) or udp (one datagram per frame)'),
+      .describe('write tcp (tunnel and plain TCP) or udp (one-way tunnel and one datagram per frame)'),
     plain: z
       .strictObject({
         enable: z.boolean().default(true).describe('write true or false'),
         payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
       })
       .prefault({}),
+    udp,
     routing_rules: routingRules,
     default_output_prefix: filePrefix.optional(),
     output_directories: z
@@ -92,4 +126,10 @@ export function bindAddress(
   if (config.bind !== undefined) return { address: config.bind, isLegacy: false };
   const isLegacy = keys.every((key) => SECUREOT_KEYS.has(key));
   return { address: isLegacy ? '0.0.0.0' : '127.0.0.1', isLegacy };
+}
+
+/** Whether datagrams without a seal are refused: unless the file says otherwise, everywhere but on loopback. */
+export function isKeyRequired(config: CollectorConfig, address: string): boolean {
+  const { allow_unauthenticated: allowed } = config.udp;
+  return allowed === undefined ? !/^(127\.|::1$|localhost$)/.test(address) : !allowed;
 }

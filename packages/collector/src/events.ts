@@ -1,6 +1,7 @@
 /** Everything the collector says, one function per event. warn = unexpected, nothing lost; error = lost, or a person must act. */
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
+import type { DatagramEvents } from './listen/datagram-intake.ts';
 import type { TcpListenerEvents } from './listen/tcp-listener.ts';
 import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
@@ -36,9 +37,18 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
     sessionClosed: ({ clean, ...session }) => log[clean ? 'info' : 'warn'](session, 'A sensor disconnected.'),
     sessionRefused: (refusal) => log.warn(refusal, 'A connection was refused.'),
     gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
+    packetsLost: (loss) => log.error(loss, 'Packets of a sensor were lost on a one-way link.'),
     framesMissing: (loss) => log.error(loss, 'Frames of a sensor are missing for good.'),
     commitFailed: (failure) =>
       log.error(failure, 'Packets could not be made durable; they are not acknowledged.'),
+  };
+}
+
+export function datagramEvents(log: Log): DatagramEvents {
+  return {
+    ...sessionEvents(log),
+    epochRefused: (refusal) => log.error(refusal, 'A one-way sensor was refused; nothing of it is taken.'),
+    datagramRejected: (rejection) => log.debug(rejection, 'Tunnel datagrams are refused.'),
   };
 }
 

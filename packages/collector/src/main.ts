@@ -2,6 +2,7 @@
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { collectorSchema } from './config.ts';
 import { startCollector } from './pipeline.ts';
+import { udpKeyCommand } from './udp-key-command.ts';
 
 await runProgram({
   name: 'tapline-collector',
@@ -9,6 +10,6 @@ await runProgram({
   schema: collectorSchema,
   defaultConfig: '/etc/tapline/collector.yaml',
   examples: ['tapline-collector -c collector.yaml', 'tapline-collector check collector.yaml'],
-  commands: [],
+  commands: [udpKeyCommand()],
   start: startCollector,
 });

@@ -11,6 +11,7 @@ import {
   duration,
   filePrefix,
   host,
+  interfaceAddress,
   log,
   metrics,
   path,
@@ -109,6 +110,45 @@ const archive = z
   })
   .prefault({});
 
+/** Of `protocol: udp-tunnel`. */
+const udp = z
+  .strictObject({
+    mtu: z
+      .number()
+      .int()
+      .min(576)
+      .max(9216)
+      .default(1500)
+      .describe('write the bytes that an IP packet may have on the narrowest hop, such as 1500'),
+    data: z.number().int().min(1).max(128).default(10).describe('write a number from 1 to 128'),
+    parity: z.number().int().min(0).max(64).default(2).describe('write a number from 0 to 64'),
+    interleave: z.number().int().min(1).max(64).default(4).describe('write a number from 1 to 64'),
+    max_rate: byteSize(1024, 4096 * MIB).default(32 * MIB),
+    cipher: z
+      .enum(['aes-256-gcm', 'chacha20-poly1305', 'none'])
+      .default('aes-256-gcm')
+      .describe('write aes-256-gcm, chacha20-poly1305 or none'),
+    key_id: z.number().int().min(1).max(65_535).optional().describe('write a number from 1 to 65535'),
+    key_file: path.optional().describe('write the path of a file with 64 hexadecimal digits'),
+    ttl: z.number().int().min(1).max(255).optional().describe('write a number from 1 to 255'),
+    multicast_interface: interfaceAddress.optional(),
+  })
+  .refine(({ cipher, key_file }) => cipher === 'none' || key_file !== undefined, {
+    path: ['key_file'],
+    error: 'is missing; to send without encryption, write cipher: none',
+    when: always,
+  })
+  .refine(({ cipher, key_id }) => cipher === 'none' || key_id !== undefined, {
+    path: ['key_id'],
+    error: 'is missing: the collector must know which of its keys this is',
+    when: always,
+  })
+  .refine(({ data, parity }) => data + parity <= 160, {
+    path: ['parity'],
+    error: 'is too much: data and parity together are at most 160',
+    when: ({ value }) => typeof value === 'object' && value !== null,
+  });
+
 const forward = z.strictObject({
   enable: z.boolean().describe('write true or false'),
   host,
@@ -116,14 +156,15 @@ const forward = z.strictObject({
   protocol: z
     .string()
     .toLowerCase()
-    .pipe(z.enum(['tcp', 'udp', 'udp-plain', 'tcp-plain']))
+    .pipe(z.enum(['tcp', 'udp', 'udp-tunnel', 'udp-plain', 'tcp-plain']))
     .transform((name) => (name === 'udp' ? 'udp-plain' : name))
     .describe(
-      'write tcp (the tunnel), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
+      'write tcp (the tunnel), udp-tunnel (one way, with parity), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
     ),
   compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
   queue_size: byteSize(4 * MIB, 65_536 * MIB).default(64 * MIB),
   drain_timeout: duration(0, 3_600_000).default(20_000),
+  udp: udp.optional(),
 });
 
 export const forwarderSchema = z
@@ -145,6 +186,10 @@ export const forwarderSchema = z
     forward: forward.optional(),
     metrics,
     log,
+  })
+  .refine(({ forward: send }) => send?.protocol !== 'udp-tunnel' || send.udp !== undefined, {
+    path: ['forward', 'udp'],
+    error: 'is missing: protocol is udp-tunnel',
   })
   .refine(isGoingSomewhere, {
     path: ['archive', 'enable'],

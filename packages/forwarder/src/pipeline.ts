@@ -13,8 +13,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Archive } from '@tapline/shared/archive/archive.ts';
 import { droppedPackets } from '@tapline/shared/archive/archive-options.ts';
-import { OperatingError } from '@tapline/shared/base/errors.ts';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
+import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
@@ -24,6 +25,7 @@ import { openCaptureSource, type CaptureSource } from './capture/capture-source.
 import { captureOptions, isReplay } from './capture-options.ts';
 import type { ForwarderConfig } from './config.ts';
 import { archiveEvents, captureEvents, uplinkEvents } from './events.ts';
+import type { UdpTunnelOptions } from './tunnel/udp/udp-tunnel-uplink.ts';
 import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
 /** How often a finished replay looks whether the collector has everything. */
@@ -36,6 +38,7 @@ export async function startForwarder(
 ): Promise<RunningDaemon> {
   const { value: config } = loaded;
   const { log } = context;
+  const udp = udpOptions(loaded);
   const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
   const archive = config.archive.enable ? createArchive(config, context) : null;
   archive?.open();
@@ -55,7 +58,7 @@ export async function startForwarder(
     { driver: config.capture.driver, interfaces: capture.interfaces, archive: archive?.directory ?? null },
     'Capturing.',
   );
-  return new Forwarder(config, context, capture, archive);
+  return new Forwarder(config, context, capture, archive, udp);
 }
 
 class Forwarder implements RunningDaemon {
@@ -71,12 +74,13 @@ class Forwarder implements RunningDaemon {
     context: DaemonContext,
     capture: CaptureSource,
     archive: Archive | null,
+    udp: UdpTunnelOptions | null,
   ) {
     this.#config = config;
     this.#context = context;
     this.#capture = capture;
     this.#archive = archive;
-    this.#uplink = this.#createUplink();
+    this.#uplink = this.#createUplink(udp);
     this.#uplink?.start();
     this.finished = this.#run();
   }
@@ -183,7 +187,7 @@ class Forwarder implements RunningDaemon {
     return uplink.drain(this.#config.forward?.drain_timeout ?? 0, hurry);
   }
 
-  #createUplink(): Uplink | null {
+  #createUplink(udp: UdpTunnelOptions | null): Uplink | null {
     const { forward, sensor } = this.#config;
     if (forward?.enable !== true) return null;
     return createUplink(
@@ -196,6 +200,7 @@ class Forwarder implements RunningDaemon {
         queueBytesMax: forward.queue_size,
         onFull: isReplay(this.#config) ? 'wait' : 'drop-newest',
         software: `tapline-forwarder ${packageVersion()}`,
+        ...(udp === null ? {} : { udp }),
       },
       {
         events: uplinkEvents(this.#context.log),
@@ -219,6 +224,35 @@ class Forwarder implements RunningDaemon {
       archive_dropped_packets: counters === undefined ? 0 : droppedPackets(counters),
     };
   }
+}
+
+/** Of the one-way tunnel, its key read; null for every other protocol. Throws CONFIG_INVALID. */
+function udpOptions(loaded: LoadedConfig<ForwarderConfig>): UdpTunnelOptions | null {
+  const { forward } = loaded.value;
+  const udp = forward?.udp;
+  if (forward?.enable !== true || forward.protocol !== 'udp-tunnel' || udp === undefined) return null;
+  const { mtu, data, parity, interleave, max_rate, cipher, key_id, key_file, ttl, multicast_interface } = udp;
+  let seal: UdpTunnelOptions['seal'] = null;
+  if (cipher !== 'none' && key_id !== undefined && key_file !== undefined)
+    try {
+      seal = { cipher, keyId: key_id, secret: readKeyFile(key_file) };
+    } catch (error) {
+      throw loaded.problem(
+        ['forward', 'udp', 'key_file'],
+        messageOf(error),
+        'tapline-collector udp-key makes one',
+      );
+    }
+  return {
+    mtu,
+    data,
+    parity,
+    interleave,
+    seal,
+    bytesPerSecond: max_rate,
+    ...(ttl === undefined ? {} : { ttl }),
+    ...(multicast_interface === undefined ? {} : { multicastInterface: multicast_interface }),
+  };
 }
 
 function createArchive(config: ForwarderConfig, context: DaemonContext): Archive {

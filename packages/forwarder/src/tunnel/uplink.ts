@@ -2,11 +2,13 @@
  * What the pipeline sees of the way to the collector, whichever protocol it speaks:
  *
  *   tunnel     frames, sequences, acknowledgements, resending   tunnel-uplink.ts     nothing is lost silently
+ *   udp-tunnel datagrams with parity, no way back               udp/…                gaps are exact, loss is the link's
  *   udp-plain  one datagram per frame                           plain-udp-uplink.ts  for collectors that know no better
  *   tcp-plain  one connection per frame                         plain-tcp-uplink.ts  the same
  *
  * For all of them, at any moment and to the packet: offered = acknowledged + queued + dropped by reason.
  */
+import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
 import type { InterfaceName, Refuse, Welcome } from '@tapline/shared/tunnel/messages.ts';
@@ -15,8 +17,9 @@ import type { Dial } from './dial-tcp.ts';
 import { PlainTcpUplink } from './plain-tcp-uplink.ts';
 import { PlainUdpUplink } from './plain-udp-uplink.ts';
 import { TunnelUplink } from './tunnel-uplink.ts';
+import { UdpTunnelUplink, type UdpTunnelOptions } from './udp/udp-tunnel-uplink.ts';
 
-export type UplinkProtocol = 'tunnel' | 'udp-plain' | 'tcp-plain';
+export type UplinkProtocol = 'tunnel' | 'udp-tunnel' | 'udp-plain' | 'tcp-plain';
 
 /** 64 MiB: at 100 Mbit/s of OT traffic that shrinks 10 times, about a minute without a collector. */
 export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
@@ -24,8 +27,8 @@ export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 export type UplinkDropReason =
   | 'queue-full' // the link was slower than the traffic for longer than the queue lasts
   | 'stopped' // not acknowledged when the stop's deadline came, or offered after it
-  | 'too-large' // plain modes: no datagram holds the frame
-  | 'send-failed'; // plain modes: the system or the peer did not take it
+  | 'too-large' // plain modes: no datagram holds the frame; udp-tunnel: no group does
+  | 'send-failed'; // plain modes and udp-tunnel: the system or the peer did not take it
 
 export interface UplinkOptions {
   readonly protocol: UplinkProtocol;
@@ -48,13 +51,15 @@ export interface UplinkOptions {
   readonly reportIntervalMs?: number;
   /** `tapline-forwarder 0.1.0`, for the collector's list of sensors. */
   readonly software?: string;
+  /** Needed for `udp-tunnel`. */
+  readonly udp?: UdpTunnelOptions;
 }
 
 export interface UplinkCounters {
   offeredPackets: number;
   /** Captured bytes of the packets offered. */
   offeredBytes: number;
-  /** Durable at the collector. Plain modes, which know no answer: taken by the system or the connection. */
+  /** Durable at the collector. Modes that know no answer: taken by the system or the connection. */
   acknowledgedPackets: number;
   queuedPackets: number;
   /** Bytes of the queue, as they go over the wire. */
@@ -74,6 +79,8 @@ export interface UplinkCounters {
 /** One function per event. `reason` texts are sentences for a log. */
 export interface UplinkEvents {
   connected?(connection: { readonly host: string; readonly port: number; readonly welcome: Welcome }): void;
+  /** One-way: the first datagrams leave. Whether anybody takes them cannot be known here. */
+  sending?(link: { readonly host: string; readonly port: number; readonly epoch: string }): void;
   disconnected?(loss: {
     readonly reason: string;
     readonly retryMs: number;
@@ -139,6 +146,9 @@ export function createUplink(options: UplinkOptions, dependencies: UplinkDepende
   switch (options.protocol) {
     case 'tunnel':
       return new TunnelUplink(options, dependencies);
+    case 'udp-tunnel':
+      assert(options.udp !== undefined, 'udp-tunnel without its options');
+      return new UdpTunnelUplink(options, options.udp, dependencies);
     case 'udp-plain':
       return new PlainUdpUplink(options, dependencies);
     case 'tcp-plain':
