@@ -153,7 +153,8 @@ export class DatagramSender {
         });
         break;
       }
-      const datagram = this.#again.shift() ?? (this.#waiting[this.#head++]);
+      const datagram = this.#again.shift() ?? this.#waiting[this.#head++];
+      if (datagram === undefined) break;
       this.#send(socket, datagram);
     }
     if (this.wantsMore) this.#handlers.wanted();
