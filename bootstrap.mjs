@@ -1,5 +1,6 @@
 /**
- * Set-up and hand-over: what `npm start`, `npm test`, `npm run check` and `npm run bench` call.
+ * Set-up and hand-over: what `npm start`, `npm test`, `npm run check`, `npm run bench` and `npm run
+ * chaos` call.
  *
  * Plain JavaScript that any Node ≥ 18 runs. It brings along, into `.tapline/` beside this file and from the npm registry
  * alone, the Node and the pnpm that Tapline is developed with; installs the workspace from its lockfile; for tests also
@@ -69,6 +70,10 @@ const COMMANDS = {
       status = (await handOver([join('tests/bench', file)])) || status;
     }
     return status;
+  },
+  chaos: async (args) => {
+    needDebian([LIBPCAP, ...PEERS]);
+    return handOver(['tests/chaos/chaos.ts', ...args]);
   },
 };
 

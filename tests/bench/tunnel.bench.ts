@@ -121,8 +121,7 @@ async function loopback(batches: readonly Batch[], codec: CodecName, port: numbe
   const uplink = new TunnelUplink(
     {
       protocol: 'tunnel',
-      host: '127.0.0.1',
-      port,
+      collectors: [{ host: '127.0.0.1', port }],
       sensor: `bench-${codec}`,
       compression: codec,
       onFull: 'wait',

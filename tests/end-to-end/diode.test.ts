@@ -82,10 +82,10 @@ forward:
   host: "${host}"
   port: ${PORT}
   protocol: udp-tunnel
+  max_rate: 32Mbit/s
   udp:
     key_id: 3
     key_file: ${join(run, 'udp.key')}
-    max_rate: 4MiB
 ${isMulticast ? `    multicast_interface: "${interfaceOf('sender')}"\n    ttl: 4\n` : ''}`,
     );
     const witness = join(run, 'witness.pcap');

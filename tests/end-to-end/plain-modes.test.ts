@@ -23,7 +23,14 @@ function startUplink(
   options: Partial<UplinkOptions> = {},
 ): Uplink {
   const uplink = createUplink(
-    { protocol, host: '127.0.0.1', port, sensor: 'p', compression: 'none', onFull: 'wait', ...options },
+    {
+      protocol,
+      collectors: [{ host: '127.0.0.1', port }],
+      sensor: 'p',
+      compression: 'none',
+      onFull: 'wait',
+      ...options,
+    },
     { events: {} },
   );
   cleanups.push(() => uplink.drain(0));
@@ -224,7 +231,13 @@ describe.each(['udp-plain', 'tcp-plain'] as const)('%s under pressure', (protoco
   it('drops the newest when its queue is full, and gives up the rest at the deadline of a stop', async () => {
     const options = { onFull: 'drop-newest', queueBytesMax: 10_000 } as const;
     const uplink = createUplink(
-      { protocol, host: '127.0.0.1', port: 9, sensor: 'p', compression: 'none', ...options },
+      {
+        protocol,
+        collectors: [{ host: '127.0.0.1', port: 9 }],
+        sensor: 'p',
+        compression: 'none',
+        ...options,
+      },
       { events: {} },
     );
     // Not started: nothing leaves.

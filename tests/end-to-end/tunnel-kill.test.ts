@@ -84,8 +84,7 @@ describe('kill -9 of the collector', () => {
     const uplink = new TunnelUplink(
       {
         protocol: 'tunnel',
-        host: '127.0.0.1',
-        port: await proxy.open(),
+        collectors: [{ host: '127.0.0.1', port: await proxy.open() }],
         sensor: SENSOR,
         compression: 'zstd',
         onFull: 'wait',

@@ -42,8 +42,7 @@ function startUplink(
   const uplink = new TunnelUplink(
     {
       protocol: 'tunnel',
-      host: '127.0.0.1',
-      port,
+      collectors: [{ host: '127.0.0.1', port }],
       sensor: 'probe-1',
       compression: 'zstd',
       onFull: 'wait',

@@ -55,8 +55,8 @@ function startUplink(
   const uplink = new UdpTunnelUplink(
     {
       protocol: 'udp-tunnel',
-      host: '127.0.0.1',
-      port,
+      collectors: [{ host: '127.0.0.1', port }],
+      rate: { bytesPerSecond: PACE, windows: [] },
       sensor: 'probe-1',
       compression: 'none',
       onFull: 'wait',
@@ -64,7 +64,7 @@ function startUplink(
       heartbeatIntervalMs: 100,
       ...options,
     },
-    { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null, bytesPerSecond: PACE, ...udp },
+    { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null, ...udp },
     { events: {} },
   );
   cleanups.push(() => uplink.drain(0));
@@ -194,14 +194,14 @@ describe('the one-way tunnel', () => {
       const uplink = new UdpTunnelUplink(
         {
           protocol: 'udp-tunnel',
-          host: '127.0.0.1',
-          port: relay.port,
+          collectors: [{ host: '127.0.0.1', port: relay.port }],
+          rate: { bytesPerSecond: PACE, windows: [] },
           sensor: 'probe-1',
           compression: 'none',
           onFull: 'wait',
           heartbeatIntervalMs: 50,
         },
-        { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null, bytesPerSecond: PACE },
+        { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null },
         { events: {} },
       );
       cleanups.push(() => uplink.drain(0));
@@ -329,8 +329,12 @@ describe('the one-way tunnel', () => {
     const collector = await startCollector();
     const uplink = startUplink(
       collector.port,
-      { bytesPerSecond: 400_000 },
-      { onFull: 'drop-newest', queueBytesMax: 60_000 },
+      {},
+      {
+        onFull: 'drop-newest',
+        queueBytesMax: 60_000,
+        rate: { bytesPerSecond: 400_000, windows: [] },
+      },
     );
     for (let first = 1; first <= 5000; first += 100) {
       uplink.offer(numberedBatch(first, 100, 100));
@@ -542,7 +546,7 @@ describe('a collector of one-way sensors', () => {
 
   it('is spoken to over IPv6', async () => {
     const collector = await startCollector({ listen: { host: '::1' } });
-    const uplink = startUplink(collector.port, {}, { host: '::1' });
+    const uplink = startUplink(collector.port, {}, { collectors: [{ host: '::1', port: collector.port }] });
     await offerNumbers(uplink, 1, 3000, seededRandom(12));
     expect(await uplink.drain(10_000)).toBe(0);
     await until(() => collector.disk('probe-1').numbers.length === 3000);

@@ -2,6 +2,7 @@
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
 import type { DatagramEvents } from './listen/datagram-intake.ts';
+import type { FleetStatusDependencies } from './fleet/fleet-status.ts';
 import type { TcpListenerEvents } from './listen/tcp-listener.ts';
 import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
@@ -38,6 +39,8 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
     sessionRefused: (refusal) => log.warn(refusal, 'A connection was refused.'),
     gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
     packetsLost: (loss) => log.error(loss, 'Packets of a sensor were lost on a one-way link.'),
+    framesElsewhere: (frames) =>
+      log.info(frames, 'A sensor returned; what came before went to another collector.'),
     framesMissing: (loss) => log.error(loss, 'Frames of a sensor are missing for good.'),
     commitFailed: (failure) =>
       log.error(failure, 'Packets could not be made durable; they are not acknowledged.'),
@@ -59,5 +62,11 @@ export function listenerEvents(log: Log): TcpListenerEvents & UdpListenerEvents 
     receiveBufferSmall: (buffer) =>
       log.warn(buffer, 'The UDP receive buffer is small; raise net.core.rmem_max.'),
     socketFailed: (failure) => log.error(failure, 'The UDP socket failed.'),
+  };
+}
+
+export function fleetEvents(log: Log): FleetStatusDependencies['events'] {
+  return {
+    fleetWriteFailed: (failure) => log.warn(failure, 'The list of sensors cannot be written.'),
   };
 }

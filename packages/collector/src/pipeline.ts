@@ -32,7 +32,15 @@ import type { Books } from '@tapline/shared/observe/books.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { bindAddress, isKeyRequired, type CollectorConfig } from './config.ts';
-import { archiveEvents, datagramEvents, listenerEvents, sessionEvents, storeEvents } from './events.ts';
+import {
+  archiveEvents,
+  datagramEvents,
+  fleetEvents,
+  listenerEvents,
+  sessionEvents,
+  storeEvents,
+} from './events.ts';
+import { FleetStatus } from './fleet/fleet-status.ts';
 import { DatagramIntake, type DatagramKey } from './listen/datagram-intake.ts';
 import { PlainArchives } from './listen/plain-archives.ts';
 import { PlainIntake } from './listen/plain-intake.ts';
@@ -63,6 +71,7 @@ class Collector implements RunningDaemon {
   readonly #plain: PlainIntake;
   readonly #plainArchives: PlainArchives;
   #config: CollectorConfig;
+  #fleet: FleetStatus | null = null;
   #tcp: TcpListener | null = null;
   #udp: UdpListener | null = null;
   #datagrams: DatagramIntake | null = null;
@@ -119,6 +128,13 @@ class Collector implements RunningDaemon {
         { clock: systemTunnelClock, sessions: this.#sessions, plain: this.#plain, events },
       );
     const address = await (this.#tcp ?? (this.#udp as UdpListener)).open();
+    // Not before the port is open: its timer would keep a failed start alive.
+    this.#fleet = new FleetStatus(this.#config.output_directories.pcap_raw_output_path, {
+      files: systemFiles,
+      clock: systemTunnelClock,
+      sensors: () => this.#sessions.sensors,
+      events: fleetEvents(log),
+    });
     if (isLegacy)
       log.warn(
         { address: host, port },
@@ -196,8 +212,9 @@ class Collector implements RunningDaemon {
       },
       sensors: intakes.map((intake) => ({
         sensor: intake.sensor,
-        connected: intake.isConnected,
-        clockOffsetMs: intake.clockOffsetMs,
+        connectedNow: intake.isConnected ? 1 : 0,
+        clockOffsetMsNow: intake.clockOffsetMs ?? 0,
+        heardSecondsAgoNow: Math.max(0, (Date.now() - intake.lastHeardAtMs) / 1000),
         ...intake.counters,
       })),
     };
@@ -233,6 +250,7 @@ class Collector implements RunningDaemon {
     await this.#udp?.close();
     this.#plain.flush();
     await this.#sessions.close(CLOSE_DEADLINE_MS);
+    this.#fleet?.close();
     this.#tcp?.close();
     await this.#plainArchives.close();
     const dropped = [...this.#allArchives()].reduce(

@@ -7,6 +7,7 @@
 import { hostname } from 'node:os';
 import { archiveFields, routingRules } from '@tapline/shared/config/archive-fields.ts';
 import {
+  bitRate,
   byteSize,
   duration,
   filePrefix,
@@ -16,6 +17,7 @@ import {
   metrics,
   path,
   port,
+  timeOfDay,
 } from '@tapline/shared/config/fields.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
@@ -123,7 +125,6 @@ const udp = z
     data: z.number().int().min(1).max(128).default(10).describe('write a number from 1 to 128'),
     parity: z.number().int().min(0).max(64).default(2).describe('write a number from 0 to 64'),
     interleave: z.number().int().min(1).max(64).default(4).describe('write a number from 1 to 64'),
-    max_rate: byteSize(1024, 4096 * MIB).default(32 * MIB),
     cipher: z
       .enum(['aes-256-gcm', 'chacha20-poly1305', 'none'])
       .default('aes-256-gcm')
@@ -149,10 +150,46 @@ const udp = z
     when: ({ value }) => typeof value === 'object' && value !== null,
   });
 
+const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
+const CLASSES_MAX = 8;
+
+const expression = z
+  .string()
+  .max(65_536)
+  .describe('write a filter in libpcap’s language, such as tcp port 502');
+
+const spool = z.strictObject({
+  path,
+  max_bytes: byteSize(64 * MIB, 2 ** 24 * MIB).default(4096 * MIB),
+  mode: z.enum(['overflow', 'always']).default('always').describe('write overflow or always'),
+  on_full: z.enum(['drop-oldest', 'stop']).default('drop-oldest').describe('write drop-oldest or stop'),
+});
+
+const schedule = z
+  .array(
+    z.strictObject({
+      from: timeOfDay,
+      to: timeOfDay,
+      days: z
+        .array(z.enum(DAYS).describe(`write days as ${DAYS.join(', ')}`))
+        .min(1)
+        .transform((days) => days.map((day) => DAYS.indexOf(day)))
+        .optional(),
+      max_rate: bitRate,
+    }),
+  )
+  .max(64)
+  .default([]);
+
 const forward = z.strictObject({
   enable: z.boolean().describe('write true or false'),
   host,
   port: port(1),
+  failover: z
+    .array(z.strictObject({ host, port: port(1) }))
+    .max(16)
+    .default([]),
+  return_after: duration(1000, 86_400_000).default(60_000),
   protocol: z
     .string()
     .toLowerCase()
@@ -162,7 +199,23 @@ const forward = z.strictObject({
       'write tcp (the tunnel), udp-tunnel (one way, with parity), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
     ),
   compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
+  filter: expression.nullish(),
+  snaplen: z
+    .number()
+    .int()
+    .min(64)
+    .max(PACKET_BYTES_MAX)
+    .default(PACKET_BYTES_MAX)
+    .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`),
+  priority: z.array(expression).max(CLASSES_MAX).default([]),
+  max_rate: bitRate.optional(),
+  schedule,
   queue_size: byteSize(4 * MIB, 65_536 * MIB).default(64 * MIB),
+  spool: spool.optional(),
+  order: z
+    .enum(['oldest-first', 'live-first'])
+    .default('oldest-first')
+    .describe('write oldest-first or live-first'),
   drain_timeout: duration(0, 3_600_000).default(20_000),
   udp: udp.optional(),
 });
@@ -195,7 +248,33 @@ export const forwarderSchema = z
     path: ['archive', 'enable'],
     error: 'nothing is stored and nothing forwarded: packets would go nowhere',
     when: always,
+  })
+  .superRefine((config, context) => {
+    for (const key of tunnelOnlyKeys(config))
+      context.addIssue({
+        code: 'custom',
+        path: ['forward', key],
+        message: 'goes with protocol: tcp, the tunnel; the other protocols know nothing of it',
+      });
   });
+
+/** Keys that another protocol would silently ignore. */
+function tunnelOnlyKeys({
+  forward: send,
+}: {
+  readonly forward?: z.infer<typeof forward> | undefined;
+}): string[] {
+  if (send === undefined || send.protocol === 'tcp') return [];
+  const isSet = {
+    failover: send.failover.length > 0,
+    spool: send.spool !== undefined,
+    priority: send.priority.length > 0,
+    ...(send.protocol === 'udp-tunnel'
+      ? {}
+      : { max_rate: send.max_rate !== undefined, schedule: send.schedule.length > 0 }),
+  };
+  return Object.entries(isSet).flatMap(([key, set]) => (set ? [key] : []));
+}
 
 /** Checked also while other keys are wrong, and then on values that are not what their types say. */
 function isGoingSomewhere(config: { archive?: unknown; forward?: unknown }): boolean {

@@ -2,6 +2,7 @@
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
 import type { CaptureEvents } from './capture/capture-source.ts';
+import type { SpoolEvents } from './spool/spool.ts';
 import type { UplinkEvents } from './tunnel/uplink.ts';
 
 export function captureEvents(log: Log): CaptureEvents {
@@ -70,11 +71,37 @@ export function uplinkEvents(log: Log): UplinkEvents {
     gapEnded: (gap) => {
       log.error(gap, 'The gap in the tunnel has ended.');
     },
+    returning: (collector) => {
+      log.info(collector, 'A collector that is wanted more is back; returning to it.');
+    },
+    wasDown: (gap) => {
+      log.warn(gap, 'Nothing was captured since the last run; the collector is told.');
+    },
+    kept: (kept) => {
+      log.warn(kept, 'Stopped before the collector had everything; the rest waits in the spool.');
+    },
     abandoned: (loss) => {
       log.error(loss, 'Stopped before the collector had everything.');
     },
     sendFailed: (failure) => {
       log.error(failure, 'Frames cannot be sent.');
+    },
+  };
+}
+
+export function spoolEvents(log: Log): SpoolEvents {
+  return {
+    spoolFound: (found) => {
+      log.info(found, 'The spool holds packets of an earlier run; they are sent.');
+    },
+    spoolWriteFailed: (failure) => {
+      log.error(failure, 'The spool refuses frames.');
+    },
+    spoolRecovered: () => {
+      log.warn('The spool takes frames again.');
+    },
+    spoolLost: (loss) => {
+      log.error(loss, 'Packets in the spool had to be given up; they are reported as a gap.');
     },
   };
 }

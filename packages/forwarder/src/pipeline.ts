@@ -1,8 +1,8 @@
 /**
  * The forwarder's row, and the only file that knows two of its stations:
  *
- *   NIC ─ring─▶ capture ─┬─▶ archive   hourly PCAP per source, on this box
- *                        └─▶ uplink    batch, compress, TCP ─▶ collector
+ *   NIC ─ring─▶ capture ─┬─▶ archive              hourly PCAP per source, on this box
+ *                        └─▶ select ─▶ uplink     batch, compress ─▶ spool ─▶ TCP ─▶ collector
  *
  * What must stay true:
  * - a batch goes to the archive before it is offered to the uplink: the link may drop, the disk should not;
@@ -18,20 +18,24 @@ import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fie
 import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
+import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
+import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { openCaptureSource, type CaptureSource } from './capture/capture-source.ts';
 import { captureOptions, isReplay } from './capture-options.ts';
 import type { ForwarderConfig } from './config.ts';
-import { archiveEvents, captureEvents, uplinkEvents } from './events.ts';
-import type { UdpTunnelOptions } from './tunnel/udp/udp-tunnel-uplink.ts';
+import { archiveEvents, captureEvents, spoolEvents, uplinkEvents } from './events.ts';
+import { ForwardSelection } from './filter/forward-selection.ts';
+import { Spool } from './spool/spool.ts';
+import { UDP_BYTES_PER_SECOND, type UdpTunnelOptions } from './tunnel/udp/udp-tunnel-uplink.ts';
 import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
 /** How often a finished replay looks whether the collector has everything. */
 const DRAIN_POLL_MS = 20;
 
-/** Opens every station and sets the row going. Throws CONFIG_INVALID, CAPTURE_FAILED, FILTER_INVALID, ARCHIVE_FAILED. */
+/** Opens every station and sets the row going. Throws CONFIG_INVALID, CAPTURE_FAILED, FILTER_INVALID, ARCHIVE_FAILED, SPOOL_FAILED. */
 export async function startForwarder(
   loaded: LoadedConfig<ForwarderConfig>,
   context: DaemonContext,
@@ -40,12 +44,20 @@ export async function startForwarder(
   const { log } = context;
   const udp = udpOptions(loaded);
   const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
+  const selection = createSelection(loaded);
   const archive = config.archive.enable ? createArchive(config, context) : null;
   archive?.open();
+  let row;
+  try {
+    row = new Forwarder(config, context, capture, archive, selection, udp);
+  } catch (error) {
+    await archive?.close();
+    throw error;
+  }
   try {
     await capture.open();
   } catch (error) {
-    await archive?.close();
+    await row.abandon();
     if (error instanceof OperatingError && error.code === 'FILTER_INVALID')
       throw loaded.problem(
         ['capture', 'bpf_filter'],
@@ -58,15 +70,16 @@ export async function startForwarder(
     { driver: config.capture.driver, interfaces: capture.interfaces, archive: archive?.directory ?? null },
     'Capturing.',
   );
-  return new Forwarder(config, context, capture, archive, udp);
+  return row.start();
 }
 
 class Forwarder implements RunningDaemon {
-  readonly finished: Promise<number>;
+  finished: Promise<number> = Promise.resolve(EXIT_CLEAN);
   readonly #context: DaemonContext;
   readonly #capture: CaptureSource;
   readonly #archive: Archive | null;
   readonly #uplink: Uplink | null;
+  readonly #selection: ForwardSelection;
   #config: ForwarderConfig;
 
   constructor(
@@ -74,15 +87,28 @@ class Forwarder implements RunningDaemon {
     context: DaemonContext,
     capture: CaptureSource,
     archive: Archive | null,
+    selection: ForwardSelection,
     udp: UdpTunnelOptions | null,
   ) {
     this.#config = config;
+    this.#selection = selection;
     this.#context = context;
     this.#capture = capture;
     this.#archive = archive;
     this.#uplink = this.#createUplink(udp);
+  }
+
+  /** The capture is open: sets the row going. */
+  start(): this {
     this.#uplink?.start();
     this.finished = this.#run();
+    return this;
+  }
+
+  /** The capture could not be opened. */
+  async abandon(): Promise<void> {
+    await this.#uplink?.drain(0);
+    await this.#archive?.close();
   }
 
   books(): Books {
@@ -108,15 +134,19 @@ class Forwarder implements RunningDaemon {
         uplink === undefined
           ? null
           : {
+              filteredPackets: this.#selection.filteredPackets,
               offeredPackets: uplink.offeredPackets,
+              recoveredPackets: uplink.recoveredPackets,
               acknowledgedPackets: uplink.acknowledgedPackets,
               queuedPacketsNow: uplink.queuedPackets,
               queuedBytesNow: uplink.queuedBytes,
+              spooledBytesNow: uplink.spooledBytes,
               droppedPackets: Object.values(uplink.dropped).reduce((sum, packets) => sum + packets, 0),
               resentPackets: uplink.resentPackets,
               offeredBytes: uplink.offeredBytes,
               sentBytes: uplink.sentBytes,
               connections: uplink.connections,
+              clockOffsetMsNow: uplink.clockOffsetMs,
               droppedByReason: { ...uplink.dropped },
             },
     };
@@ -152,7 +182,7 @@ class Forwarder implements RunningDaemon {
     for await (const batch of this.#capture.batches(this.#context.stop)) {
       archive?.write(batch);
       if (uplink === null) continue;
-      uplink.offer(batch);
+      this.#selection.offer(batch, uplink);
       if (isPatient && !uplink.hasRoom()) await this.#waitForRoom(uplink);
     }
   }
@@ -193,20 +223,42 @@ class Forwarder implements RunningDaemon {
     return createUplink(
       {
         protocol: forward.protocol === 'tcp' ? 'tunnel' : forward.protocol,
-        host: forward.host,
-        port: forward.port,
+        collectors: [{ host: forward.host, port: forward.port }, ...forward.failover],
+        returnAfterMs: forward.return_after,
         sensor,
         compression: forward.compression,
         queueBytesMax: forward.queue_size,
+        order: forward.order,
+        rate: {
+          // One way nobody can say that it is too fast.
+          bytesPerSecond: forward.max_rate ?? (udp === null ? Infinity : UDP_BYTES_PER_SECOND),
+          windows: forward.schedule.map(({ from, to, days, max_rate: bytesPerSecond }) => ({
+            fromMinute: from,
+            toMinute: to,
+            days,
+            bytesPerSecond,
+          })),
+        },
         onFull: isReplay(this.#config) ? 'wait' : 'drop-newest',
         software: `tapline-forwarder ${packageVersion()}`,
         ...(udp === null ? {} : { udp }),
       },
       {
         events: uplinkEvents(this.#context.log),
+        spool: this.#createSpool(),
         interfaces: () => this.#capture.interfaces.map(({ name, linkType }, id) => ({ id, name, linkType })),
         report: () => this.#reported(),
       },
+    );
+  }
+
+  #createSpool(): Spool | null {
+    const { spool } = this.#config.forward ?? {};
+    if (spool === undefined) return null;
+    const { path: directory, max_bytes: bytesMax, mode, on_full: onFull } = spool;
+    return new Spool(
+      { directory, bytesMax, mode, onFull },
+      { files: systemFiles, clock: systemTunnelClock, events: spoolEvents(this.#context.log) },
     );
   }
 
@@ -215,6 +267,8 @@ class Forwarder implements RunningDaemon {
     const capture = this.#capture.counters();
     const counters = this.#archive?.counters;
     return {
+      uptime_seconds: Math.round(process.uptime()),
+      spool_bytes_max: this.#config.forward?.spool?.max_bytes ?? 0,
       captured_packets: capture.packets,
       capture_kernel_dropped_packets: capture.kernelDroppedPackets,
       capture_kernel_freezes: capture.kernelFreezes,
@@ -222,6 +276,7 @@ class Forwarder implements RunningDaemon {
       capture_filtered_packets: capture.filteredPackets,
       archive_stored_packets: counters?.packetsStored ?? 0,
       archive_dropped_packets: counters === undefined ? 0 : droppedPackets(counters),
+      forward_filtered_packets: this.#selection.filteredPackets,
     };
   }
 }
@@ -231,7 +286,7 @@ function udpOptions(loaded: LoadedConfig<ForwarderConfig>): UdpTunnelOptions | n
   const { forward } = loaded.value;
   const udp = forward?.udp;
   if (forward?.enable !== true || forward.protocol !== 'udp-tunnel' || udp === undefined) return null;
-  const { mtu, data, parity, interleave, max_rate, cipher, key_id, key_file, ttl, multicast_interface } = udp;
+  const { mtu, data, parity, interleave, cipher, key_id, key_file, ttl, multicast_interface } = udp;
   let seal: UdpTunnelOptions['seal'] = null;
   if (cipher !== 'none' && key_id !== undefined && key_file !== undefined)
     try {
@@ -249,10 +304,27 @@ function udpOptions(loaded: LoadedConfig<ForwarderConfig>): UdpTunnelOptions | n
     parity,
     interleave,
     seal,
-    bytesPerSecond: max_rate,
     ...(ttl === undefined ? {} : { ttl }),
     ...(multicast_interface === undefined ? {} : { multicastInterface: multicast_interface }),
   };
+}
+
+/** Throws CONFIG_INVALID with the place of a filter that libpcap does not understand. */
+function createSelection(loaded: LoadedConfig<ForwarderConfig>): ForwardSelection {
+  const { forward } = loaded.value;
+  const selection = new ForwardSelection({
+    filter: forward?.filter ?? '',
+    snapBytes: forward?.snaplen ?? PACKET_BYTES_MAX,
+    classes: forward?.priority ?? [],
+  });
+  selection.check((index, message) =>
+    loaded.problem(
+      index === null ? ['forward', 'filter'] : ['forward', 'priority', index],
+      message,
+      'the language is that of pcap-filter(7)',
+    ),
+  );
+  return selection;
 }
 
 function createArchive(config: ForwarderConfig, context: DaemonContext): Archive {

@@ -309,7 +309,7 @@ export class DatagramIntake {
     this.#endOthersOf(hello.sensor, epoch);
     if (header.cipher !== CIPHER_NONE) this.#floors.set(header.keyId, header.epochSeconds);
     epoch.assembler.bytesMax = this.#options.bytesMax;
-    const nextSequence = session.open(intake, hello);
+    const nextSequence = session.open(intake, hello, epoch.peer);
     this.#dependencies.events.sessionOpened?.({
       sensor: hello.sensor,
       peer: epoch.peer,

@@ -50,6 +50,8 @@ export interface DatagramSessionHandlers {
 }
 
 export class DatagramSession implements AttachedSession, AssembledGroups {
+  /** Where the HELLO came from. */
+  peer = '';
   readonly #epoch: string;
   readonly #keyId: number;
   readonly #clock: TunnelClock;
@@ -82,7 +84,7 @@ export class DatagramSession implements AttachedSession, AssembledGroups {
   }
 
   /** From here on groups are taken. Returns the sequence of the next frame. */
-  open(intake: SensorIntake, hello: Hello): number {
+  open(intake: SensorIntake, hello: Hello, peer: string): number {
     const progress = intake.progressOf(this.#epoch);
     if (progress !== null) {
       this.#sequence = progress.sequence;
@@ -92,8 +94,19 @@ export class DatagramSession implements AttachedSession, AssembledGroups {
     }
     this.#intake = intake;
     this.#state = 'open';
-    // Nothing can be asked for again: that the sender could still send the first is of no account here.
-    return intake.attach(this, { ...hello, firstSequence: 1 }).nextSequence;
+    this.peer = peer;
+    // Nothing can be asked for again, and there is one lane only.
+    const { sensor, epoch, software, codecs, interfaces, sentAtMs } = hello;
+    const [lane] = intake.attach(this, {
+      sensor,
+      epoch,
+      software,
+      codecs,
+      interfaces,
+      sentAtMs,
+      firstSequence: 1,
+    });
+    return lane?.nextSequence ?? 1;
   }
 
   /** Waits for an intake, and takes no HELLO meanwhile; or, with false, for the next HELLO. */
@@ -187,7 +200,7 @@ export class DatagramSession implements AttachedSession, AssembledGroups {
     const isNew = frame.sequence > this.#sequence;
     const { packets, bytes, toNs } = decodeGap(frame);
     intake.takeGap(frame);
-    if (isNew) this.#noteTaken(prefix, packets, bytes, toNs, intake);
+    if (isNew) this.#noteTaken(prefix, packets ?? 0, bytes ?? 0, toNs, intake);
   }
 
   #noteTaken(
@@ -212,7 +225,7 @@ export class DatagramSession implements AttachedSession, AssembledGroups {
     if (packets < 0 || bytes < 0 || bytes > packets * PACKET_BYTES_MAX || prefix.newestNs < this.#newestNs)
       throw broken('sequence', 'a group contradicts those before it', { sequence: prefix.sequence });
     const overloaded = this.#handlers.overloadedGroups();
-    intake.takeLost({
+    intake.takeLost(this.#epoch, {
       sequences: [this.#sequence + 1, prefix.sequence],
       packets,
       bytes,
@@ -229,7 +242,7 @@ export class DatagramSession implements AttachedSession, AssembledGroups {
   }
 
   #noteProgress(intake: SensorIntake): void {
-    intake.noteProgress({
+    intake.noteProgress(this.#epoch, {
       keyId: this.#keyId,
       packets: this.#packets,
       bytes: this.#bytes,

@@ -17,6 +17,7 @@ import { z } from 'zod';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { SegmentPosition } from '@tapline/shared/archive/truncate-segments.ts';
 import type { Files } from '@tapline/shared/system/files.ts';
+import { readSmallFile } from '@tapline/shared/system/replace-file.ts';
 
 export const RESUME_NAME = '.tapline-resume.json';
 const JOURNAL_PREFIX = '.tapline-opened.';
@@ -185,22 +186,7 @@ export class ResumePointFile {
   }
 
   #read(path: string): string | null {
-    if (this.#files.status(path) === null) return null;
-    const descriptor = this.#files.open(path);
-    try {
-      const byteCount = this.#files.byteLength(descriptor);
-      if (byteCount > BYTES_MAX) throw new Error(`it is ${String(byteCount)} bytes long`);
-      const bytes = Buffer.alloc(byteCount);
-      let offset = 0;
-      while (offset < byteCount) {
-        const read = this.#files.read(descriptor, bytes, offset, byteCount - offset, offset);
-        if (read === 0) break;
-        offset += read;
-      }
-      return bytes.toString('utf8', 0, offset);
-    } finally {
-      this.#files.close(descriptor);
-    }
+    return readSmallFile(this.#files, path, BYTES_MAX);
   }
 
   #writeNew(path: string, bytes: Uint8Array): void {

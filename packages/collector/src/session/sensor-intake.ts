@@ -2,6 +2,9 @@
  * Everything the collector knows about one sensor, whichever connection it comes by: which sequences of which epoch
  * were accepted, the store they went to, what is durable, and the ledger. Sessions come and go; this stays.
  *
+ * A sensor numbers its frames in lanes, each with an epoch of its own; which lane number stands for which epoch is a
+ * matter of the session, how far an epoch has come is remembered for good.
+ *
  *   session ─▶ takeBatch / takeGap ─▶ sequence ─▶ store ─▶ group commit ─▶ session.acknowledge
  *
  * What must stay true: a frame is written to the store once; it is acknowledged only when the store said it is durable;
@@ -10,8 +13,8 @@
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { Frame } from '@tapline/shared/tunnel/frame.ts';
 import { broken } from '@tapline/shared/tunnel/frame.ts';
-import { decodeGap, type Gap, type Hello, type Report } from '@tapline/shared/tunnel/messages.ts';
-import { capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
+import { decodeGap, type Gap, type Hello, type Lane, type Report } from '@tapline/shared/tunnel/messages.ts';
+import { batchTimeSpan, capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
 import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
@@ -19,8 +22,11 @@ import type { GapEntry } from './gap-list.ts';
 import type { EpochMark, OneWayProgress } from './resume-point.ts';
 import type { SensorStore } from './sensor-store.ts';
 
-/** Epochs remembered per sensor: enough that a forwarder started twice by mistake, or restored, stays exact. */
-const EPOCHS_MAX = 8;
+/**
+ * Epochs remembered per sensor, those used last: twice what one HELLO can name, so that a forwarder that is restarted
+ * many times while its spool drains stays exact. 512 × 45 bytes = 23 KiB in a resume point.
+ */
+const EPOCHS_MAX = 512;
 /** What a gap weighs among the uncommitted bytes. */
 const GAP_BYTES = 256;
 
@@ -43,6 +49,8 @@ export interface IntakeCounters {
   losses: number;
   lostPackets: number;
   lostBytes: number;
+  /** Frames that another collector acknowledged before the sensor came here. */
+  elsewhereFrames: number;
   /** Of types that this version does not know: skipped. */
   unknownFrames: number;
   sessions: number;
@@ -52,7 +60,8 @@ export interface IntakeCounters {
 
 /** What the intake needs of the connection it serves. */
 export interface AttachedSession {
-  acknowledge(durableSequence: number): void;
+  readonly peer: string;
+  acknowledge(lane: number, durableSequence: number): void;
   /** The store keeps up again. */
   resume(): void;
   /** A newer connection took over. */
@@ -68,6 +77,12 @@ export type LostRange = Pick<GapEntry, 'sequences' | 'fromNs' | 'toNs' | 'reason
 export interface IntakeEvents {
   packetsLost?(loss: LostRange & { readonly sensor: string; readonly epoch: string }): void;
   gapReceived?(gap: Gap & { readonly sensor: string }): void;
+  /** The sensor was at another collector in between. */
+  framesElsewhere?(frames: {
+    readonly sensor: string;
+    readonly epoch: string;
+    readonly frames: number;
+  }): void;
   framesMissing?(loss: { readonly sensor: string; readonly epoch: string; readonly frames: number }): void;
   commitFailed?(failure: {
     readonly sensor: string;
@@ -85,6 +100,12 @@ export class SensorIntake {
   /** The sensor's wall clock less ours, as NTP reckons it; null before the first exchange. */
   clockOffsetMs: number | null = null;
   lastHeardAtMs = 0;
+  /** Of the session there is, or the last one. */
+  peer = '';
+  software = '';
+  connectedAtMs = 0;
+  /** Time of the newest packet that came, by the sensor's clock; milliseconds since 1970 UTC. */
+  newestPacketAtMs = 0;
 
   readonly #clock: TunnelClock;
   readonly #events: IntakeEvents;
@@ -93,7 +114,8 @@ export class SensorIntake {
   readonly #epochs = new Map<string, SequenceTracker>();
   /** Of the epochs that came one way. */
   readonly #progress = new Map<string, OneWayProgress>();
-  #epoch = '';
+  /** Of the session there is: what the lane number in a frame's header stands for. */
+  readonly #lanes = new Map<number, OpenLane>();
   #session: AttachedSession | null = null;
 
   constructor(
@@ -113,7 +135,7 @@ export class SensorIntake {
     this.#commit = new GroupCommit(options, this.#clock, {
       commit: () => this.#commitNow(),
       committed: () => {
-        this.#session?.acknowledge(this.#tracker.durable);
+        this.#acknowledge();
         this.#session?.resume();
       },
       failed: (failure) => {
@@ -131,18 +153,34 @@ export class SensorIntake {
     return this.#commit.isOverloaded;
   }
 
-  /** Makes this session the sensor's only one; says from where it should send. */
-  attach(session: AttachedSession, hello: Hello): { nextSequence: number; durableSequence: number } {
+  /** Makes this session the sensor's only one; says for each of its lanes from where it should send. */
+  attach(session: AttachedSession, hello: Hello): LanePosition[] {
     const previous = this.#session;
     this.#session = session;
     previous?.replaced();
     this.counters.sessions++;
-    this.lastHeardAtMs = this.#clock.wallMs();
-    const tracker = this.#enterEpoch(hello.epoch);
+    this.lastHeardAtMs = this.connectedAtMs = this.#clock.wallMs();
+    this.peer = session.peer;
+    this.software = hello.software;
+    this.#lanes.clear();
+    const { lane = 0, epoch, firstSequence, durableHere, lanes = [] } = hello;
+    return [{ lane, epoch, firstSequence, durableHere }, ...lanes].map((entry) => this.openLane(entry));
+  }
+
+  /** A lane begins, or its number is used again for another epoch. */
+  openLane({ lane, epoch, firstSequence, durableHere = firstSequence - 1 }: Lane): LanePosition {
+    const tracker = this.#enterEpoch(epoch);
     const first = tracker.next;
-    const missing = tracker.skipTo(hello.firstSequence);
-    if (missing > 0) this.#noteMissing(first, missing);
-    return { nextSequence: tracker.next, durableSequence: tracker.durable };
+    const skipped = tracker.skipTo(firstSequence);
+    // What this collector once acknowledged and no longer knows is lost; the rest is in another collector's archive.
+    const missing = Math.min(skipped, Math.max(0, durableHere - first + 1));
+    if (missing > 0) this.#noteMissing(epoch, first, missing);
+    if (skipped > missing) {
+      this.counters.elsewhereFrames += skipped - missing;
+      this.#events.framesElsewhere?.({ sensor: this.sensor, epoch, frames: skipped - missing });
+    }
+    this.#lanes.set(lane, { epoch, tracker, acknowledged: tracker.durable });
+    return { lane, nextSequence: tracker.next, durableSequence: tracker.durable };
   }
 
   detach(session: AttachedSession): void {
@@ -151,14 +189,17 @@ export class SensorIntake {
 
   /** Throws `OperatingError('TUNNEL_PROTOCOL')` when the frame is damaged or others are missing before it. */
   takeBatch(frame: Frame): void {
-    if (frame.sequence <= this.#tracker.accepted) {
+    const { tracker } = this.#laneOf(frame);
+    if (frame.sequence <= tracker.accepted) {
       this.#takeDuplicate();
       return;
     }
     // Decoded before its sequence is taken: a batch that cannot be read was not received.
     const batch: Batch = decodeBatch(frame);
-    this.#takeSequence(frame.sequence, frame.sequence);
+    takeSequence(tracker, frame.sequence, frame.sequence);
     this.store.write(batch);
+    const { newestSeconds, newestNanoseconds } = batchTimeSpan(frame.payload);
+    this.newestPacketAtMs = Math.max(this.newestPacketAtMs, newestSeconds * 1000 + newestNanoseconds / 1e6);
     this.counters.batches++;
     this.counters.packets += batch.packetCount;
     this.counters.bytes += capturedBytesOf(batch);
@@ -169,17 +210,18 @@ export class SensorIntake {
   /** As `takeBatch`. */
   takeGap(frame: Frame): void {
     const gap = decodeGap(frame);
-    if (!this.#takeSequence(gap.firstSequence, frame.sequence)) {
+    const { epoch, tracker } = this.#laneOf(frame);
+    if (!takeSequence(tracker, gap.firstSequence, frame.sequence)) {
       this.#takeDuplicate();
       return;
     }
     this.counters.gaps++;
-    this.counters.gapPackets += gap.packets;
-    this.counters.gapBytes += gap.bytes;
+    this.counters.gapPackets += gap.packets ?? 0;
+    this.counters.gapBytes += gap.bytes ?? 0;
     const { packets, bytes, fromNs, toNs, reason } = gap;
     this.store.writeGap({
       receivedAtMs: this.#clock.wallMs(),
-      epoch: this.#epoch,
+      epoch,
       sequences: [gap.firstSequence, frame.sequence],
       packets,
       bytes,
@@ -191,21 +233,21 @@ export class SensorIntake {
     this.#commit.add(GAP_BYTES);
   }
 
-  /** One way: frames that will never come. `sequences` begins with the next one; the range is written down once. */
-  takeLost(lost: LostRange): void {
+  /** One way: frames that will never come. `sequences` begins with the epoch's next one. */
+  takeLost(epoch: string, lost: LostRange): void {
     const { sequences, packets, bytes } = lost;
-    this.#tracker.skipTo(sequences[1] + 1);
+    this.#enterEpoch(epoch).skipTo(sequences[1] + 1);
     this.counters.losses++;
     this.counters.lostPackets += packets;
     this.counters.lostBytes += bytes;
-    this.store.writeGap({ receivedAtMs: this.#clock.wallMs(), epoch: this.#epoch, ...lost });
-    this.#events.packetsLost?.({ ...lost, sensor: this.sensor, epoch: this.#epoch });
+    this.store.writeGap({ receivedAtMs: this.#clock.wallMs(), epoch, ...lost });
+    this.#events.packetsLost?.({ ...lost, sensor: this.sensor, epoch });
     this.#commit.add(GAP_BYTES);
   }
 
-  /** One way: what the attached epoch stands for after the frame taken last. Called in the same turn. */
-  noteProgress(progress: OneWayProgress): void {
-    this.#progress.set(this.#epoch, progress);
+  /** One way: what the epoch stands for after the frame taken last. Called in the same turn. */
+  noteProgress(epoch: string, progress: OneWayProgress): void {
+    this.#progress.set(epoch, progress);
   }
 
   /** What is known of an epoch that came one way; null when it never did. */
@@ -229,21 +271,20 @@ export class SensorIntake {
     await this.store.close();
   }
 
-  get #tracker(): SequenceTracker {
-    const tracker = this.#epochs.get(this.#epoch);
-    // Before the first session there is nothing to acknowledge.
-    return tracker ?? new SequenceTracker(0);
+  #laneOf(frame: Frame): OpenLane {
+    const lane = this.#lanes.get(frame.lane);
+    if (lane === undefined)
+      throw broken('lane', `lane ${String(frame.lane)} was not opened`, { lane: frame.lane });
+    return lane;
   }
 
-  /** True when the frame is new; throws when it comes too early. */
-  #takeSequence(first: number, last: number): boolean {
-    const judgement = this.#tracker.take(first, last);
-    if (judgement === 'ahead')
-      throw broken('sequence', 'frames are missing from the stream', {
-        expected: this.#tracker.next,
-        found: first,
-      });
-    return judgement === 'accept';
+  #acknowledge(): void {
+    for (const [number, lane] of this.#lanes) {
+      const { durable } = lane.tracker;
+      if (durable === lane.acknowledged) continue;
+      lane.acknowledged = durable;
+      this.#session?.acknowledge(number, durable);
+    }
   }
 
   #takeDuplicate(): void {
@@ -260,15 +301,14 @@ export class SensorIntake {
       this.#epochs.delete(oldest);
       this.#progress.delete(oldest);
     }
-    this.#epoch = epoch;
     return tracker;
   }
 
-  #noteMissing(first: number, frames: number): void {
+  #noteMissing(epoch: string, first: number, frames: number): void {
     this.counters.missingFrames += frames;
     this.store.writeGap({
       receivedAtMs: this.#clock.wallMs(),
-      epoch: this.#epoch,
+      epoch,
       sequences: [first, first + frames - 1],
       packets: null,
       bytes: null,
@@ -276,7 +316,7 @@ export class SensorIntake {
       toNs: null,
       reason: 'frames-missing',
     });
-    this.#events.framesMissing?.({ sensor: this.sensor, epoch: this.#epoch, frames });
+    this.#events.framesMissing?.({ sensor: this.sensor, epoch, frames });
     this.#commit.add(GAP_BYTES);
   }
 
@@ -294,6 +334,28 @@ export class SensorIntake {
   }
 }
 
+interface OpenLane {
+  readonly epoch: string;
+  readonly tracker: SequenceTracker;
+  /** What the session was told last. */
+  acknowledged: number;
+}
+
+/** From where a lane should go on. */
+export interface LanePosition {
+  readonly lane: number;
+  readonly nextSequence: number;
+  readonly durableSequence: number;
+}
+
+/** True when the frame is new; throws when it comes too early. */
+function takeSequence(tracker: SequenceTracker, first: number, last: number): boolean {
+  const judgement = tracker.take(first, last);
+  if (judgement === 'ahead')
+    throw broken('sequence', 'frames are missing from the stream', { expected: tracker.next, found: first });
+  return judgement === 'accept';
+}
+
 function newIntakeCounters(): IntakeCounters {
   return {
     batches: 0,
@@ -308,6 +370,7 @@ function newIntakeCounters(): IntakeCounters {
     losses: 0,
     lostPackets: 0,
     lostBytes: 0,
+    elsewhereFrames: 0,
     unknownFrames: 0,
     sessions: 0,
     commits: 0,

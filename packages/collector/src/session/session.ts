@@ -19,16 +19,20 @@ import {
   FRAME_GAP,
   FRAME_HEARTBEAT,
   FRAME_HELLO,
+  FRAME_LANE,
   FRAME_REFUSE,
   FRAME_REPORT,
+  FRAME_TYPE_LAST,
   broken,
   encodeFrame,
   frameTypeName,
   type Frame,
 } from '@tapline/shared/tunnel/frame.ts';
 import {
+  clockOffsetMs,
   decodeHeartbeat,
   decodeHello,
+  decodeLane,
   decodeRefuse,
   decodeReport,
   encodeBye,
@@ -39,7 +43,7 @@ import {
   type RefuseCode,
 } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
-import type { AttachedSession, SensorIntake } from './sensor-intake.ts';
+import type { AttachedSession, LanePosition, SensorIntake } from './sensor-intake.ts';
 
 /** A peer that does not read its acknowledgements and heartbeats. 32 bytes each: it must try hard. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
@@ -133,9 +137,9 @@ export class Session implements AttachedSession {
     this.#handleFrames(chunk);
   }
 
-  acknowledge(durableSequence: number): void {
+  acknowledge(lane: number, durableSequence: number): void {
     if (this.#state === 'open' || this.#state === 'leaving')
-      this.#write(encodeFrame(FRAME_ACK, durableSequence, NOTHING));
+      this.#write(encodeFrame(FRAME_ACK, durableSequence, NOTHING, lane));
   }
 
   resume(): void {
@@ -207,6 +211,9 @@ export class Session implements AttachedSession {
       case FRAME_GAP:
         intake.takeGap(frame);
         break;
+      case FRAME_LANE:
+        intake.openLane(decodeLane(frame));
+        break;
       case FRAME_REPORT:
         intake.report = { ...decodeReport(frame), receivedAtMs: this.#clock.wallMs() };
         break;
@@ -220,7 +227,7 @@ export class Session implements AttachedSession {
         this.#close(`the forwarder refused: ${decodeRefuse(frame).sentence}`, false);
         break;
       default:
-        if (frame.type >= 1 && frame.type <= FRAME_BYE)
+        if (frame.type >= 1 && frame.type <= FRAME_TYPE_LAST)
           throw broken('order', `a ${frameTypeName(frame.type)} is out of place`, { type: frame.type });
         intake.counters.unknownFrames++;
     }
@@ -245,7 +252,8 @@ export class Session implements AttachedSession {
     if (this.#isClosed()) return;
     this.#state = 'open';
     this.#intake = intake;
-    const { nextSequence, durableSequence } = intake.attach(this, hello);
+    const [first, ...lanes] = intake.attach(this, hello) as [LanePosition, ...LanePosition[]];
+    const { nextSequence, durableSequence } = first;
     const { collector, software, idleTimeoutMs } = this.#options;
     this.#decoder.batchesExpected = true;
     this.#write(
@@ -254,6 +262,7 @@ export class Session implements AttachedSession {
         software,
         nextSequence,
         durableSequence,
+        ...(lanes.length === 0 ? {} : { lanes }),
         codec,
         limits: { payloadBytesMax: BATCH_PAYLOAD_BYTES_MAX, idleMs: idleTimeoutMs },
         sentAtMs: this.#clock.wallMs(),
@@ -277,8 +286,7 @@ export class Session implements AttachedSession {
     const { sentAtMs, answers } = decodeHeartbeat(frame);
     if (answers === undefined)
       this.#write(encodeHeartbeat({ sentAtMs: nowMs, answers: { sentAtMs, receivedAtMs: nowMs } }));
-    // RFC 5905, section 8: ((t2 - t1) + (t3 - t4)) / 2, with t1 and t4 ours.
-    else intake.clockOffsetMs = (answers.receivedAtMs - answers.sentAtMs + (sentAtMs - nowMs)) / 2;
+    else intake.clockOffsetMs = clockOffsetMs(answers, sentAtMs, nowMs);
   }
 
   #armHeartbeat(): void {

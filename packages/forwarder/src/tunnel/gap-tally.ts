@@ -8,13 +8,16 @@ export class GapTally {
   #bytes = 0;
   #fromNs = 0n;
   #toNs = 0n;
+  /** Of the batch dropped last. */
+  priority = 0;
 
   get packets(): number {
     return this.#packets;
   }
 
   /** `bytes` are captured bytes, without record headers. Once per batch, not per packet. */
-  add(packets: number, bytes: number, span: TimeSpan): void {
+  add(packets: number, bytes: number, span: TimeSpan, priority: number): void {
+    this.priority = priority;
     const fromNs = BigInt(nanosecondsText(span.oldestSeconds, span.oldestNanoseconds));
     const toNs = BigInt(nanosecondsText(span.newestSeconds, span.newestNanoseconds));
     if (this.#packets === 0 || fromNs < this.#fromNs) this.#fromNs = fromNs;
@@ -24,7 +27,7 @@ export class GapTally {
   }
 
   /** The gap so far, and a fresh start. */
-  take(reason: string): Gap {
+  take(reason: string): Gap & { packets: number; bytes: number } {
     const gap = {
       fromNs: String(this.#fromNs),
       toNs: String(this.#toNs),

@@ -96,7 +96,8 @@ export class PlainTcpUplink implements Uplink {
   }
 
   async #deliver(frame: Uint8Array): Promise<void> {
-    const { host, port, connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
+    const { collectors, connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
+    const { host, port } = collectors[0];
     const socket = await this.#dial({ host, port, timeoutMs }, this.#aborter.signal);
     await new Promise<void>((resolve, reject) => {
       const cancel = this.#clock.after(FRAME_TIMEOUT_MS, () => {

@@ -75,7 +75,7 @@ export class PlainUdpUplink implements Uplink {
   /** Resolves the name once, not per packet. */
   async #open(): Promise<void> {
     try {
-      const { address, family } = await lookup(this.#options.host);
+      const { address, family } = await lookup(this.#options.collectors[0].host);
       if (this.#closed) return;
       const socket = createSocket(family === 6 ? 'udp6' : 'udp4');
       socket.on('error', (error) => {
@@ -99,7 +99,7 @@ export class PlainUdpUplink implements Uplink {
       const frame = this.#queue.take();
       if (frame === null) return;
       this.#inFlight++;
-      socket.send(frame, this.#options.port, this.#address, (error) => {
+      socket.send(frame, this.#options.collectors[0].port, this.#address, (error) => {
         this.#inFlight--;
         if (this.#closed) return;
         this.#queue.settle(frame, error === null ? null : 'send-failed');

@@ -7,7 +7,6 @@ import { assert } from '@tapline/shared/base/assert.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 
 export interface TokenBucketOptions {
-  /** Infinity: no limit. */
   readonly bytesPerSecond: number;
   readonly burstBytes: number;
 }
@@ -15,7 +14,7 @@ export interface TokenBucketOptions {
 export class TokenBucket {
   readonly #clock: TunnelClock;
   readonly #burstBytes: number;
-  #bytesPerSecond: number;
+  readonly #bytesPerSecond: number;
   #tokens: number;
   #filledAtMs: number;
 
@@ -31,23 +30,14 @@ export class TokenBucket {
   /** Milliseconds until the next bytes may leave; 0: now. */
   waitMs(): number {
     this.#fill();
-    if (this.#tokens > 0 || this.#bytesPerSecond === Infinity) return 0;
+    if (this.#tokens > 0) return 0;
     // One byte is enough to be let through: what a frame costs beyond it is paid for afterwards.
     return Math.max(1, Math.ceil(((1 - this.#tokens) / this.#bytesPerSecond) * 1000));
   }
 
   /** Takes what left. May go below zero. */
   spend(bytes: number): void {
-    if (this.#bytesPerSecond !== Infinity) this.#tokens -= bytes;
-  }
-
-  /** From now on. What was saved or owed stays. */
-  setRate(bytesPerSecond: number): void {
-    assert(bytesPerSecond > 0, 'a bucket needs a rate');
-    this.#fill();
-    this.#bytesPerSecond = bytesPerSecond;
-    // A debt made at one rate must not block the link for long at a lower one, nor outlive an unlimited hour.
-    if (bytesPerSecond === Infinity) this.#tokens = this.#burstBytes;
+    this.#tokens -= bytes;
   }
 
   #fill(): void {

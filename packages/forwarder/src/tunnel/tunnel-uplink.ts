@@ -1,10 +1,10 @@
 /**
  * The uplink that speaks the tunnel protocol (docs/protocol.md). What must stay true:
  * - a packet offered is acknowledged, queued or counted as dropped, never two of them and never none;
- * - a frame is kept until the collector says it is durable there, and every frame from WELCOME.nextSequence on is sent
- *   again after a connection was lost, in order: so the collector gets each exactly once;
+ * - a frame is kept until the collector says it is durable there, and every frame from WELCOME's position on is sent
+ *   again after a connection was lost, in order within its lane: so the collector gets each exactly once;
  * - what is dropped becomes a GAP frame, which bears a sequence like a batch and is as sure to arrive;
- * - the capture never waits for the network: encoding is all that `offer` costs (about 1 ms per MiB).
+ * - the capture never waits for the network: encoding, and a write to the spool, are all that `offer` costs.
  */
 import { randomBytes } from 'node:crypto';
 import { assert } from '@tapline/shared/base/assert.ts';
@@ -16,6 +16,7 @@ import { BATCH_PAYLOAD_BYTES_MAX, broken } from '@tapline/shared/tunnel/frame.ts
 import {
   SENSOR_NAME,
   encodeGap,
+  encodeLane,
   encodeReport,
   type Hello,
   type Refuse,
@@ -23,11 +24,15 @@ import {
 } from '@tapline/shared/tunnel/messages.ts';
 import { capturedBytesOf, encodeBatch, timeSpanOf } from '@tapline/shared/tunnel/packet-batch.ts';
 import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import type { Spool } from '../spool/spool.ts';
+import { CollectorList, collectorName, type Collector } from './collector-list.ts';
 import { dialTcp, type Dial } from './dial-tcp.ts';
+import { DownTime } from '../spool/down-time.ts';
 import { untilDrained } from './drain-deadline.ts';
 import { GapTally } from './gap-tally.ts';
+import { LaneTable, type Lane } from '../spool/lane-table.ts';
+import { LinkRate } from './link-rate.ts';
 import { RoomWaiters } from './room-waiters.ts';
-import { SendQueue } from './send-queue.ts';
 import { UplinkConnection } from './uplink-connection.ts';
 import { newUplinkCounters, reportedCounters } from './uplink-counters.ts';
 import { QUEUE_BYTES_MAX, type Uplink, type UplinkDependencies, type UplinkOptions } from './uplink.ts';
@@ -38,6 +43,9 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const HEARTBEAT_INTERVAL_MS = 5_000;
 const IDLE_TIMEOUT_MS = 20_000;
 const REPORT_INTERVAL_MS = 10_000;
+const RETURN_AFTER_MS = 60_000;
+/** How long a change to a collector that is wanted more waits for the acknowledgements of the one that is left. */
+const LEAVE_MS = 5_000;
 /** A connection that held so long was a good one: the next loss starts again with the shortest wait. */
 const STABLE_MS = 5_000;
 /** A full queue takes batches again when it is three quarters full: one long gap instead of a thousand short ones. */
@@ -47,17 +55,19 @@ const LASTING_REFUSALS: ReadonlySet<string> = new Set(['version', 'hello', 'sens
 
 export class TunnelUplink implements Uplink {
   readonly counters = newUplinkCounters();
-  readonly epoch: string;
 
   readonly #options: UplinkOptions;
   readonly #dependencies: UplinkDependencies;
   readonly #clock: TunnelClock;
   readonly #dial: Dial;
   readonly #queueBytesMax: number;
-  readonly #queue = new SendQueue();
+  readonly #spool: Spool | null;
+  readonly #lanes: LaneTable;
+  readonly #downTime: DownTime;
+  readonly #collectors: CollectorList;
+  readonly #rate: LinkRate;
   readonly #gap = new GapTally();
   readonly #room = new RoomWaiters();
-  readonly #retry: RetrySchedule;
   readonly #aborter = new AbortController();
 
   #connection: UplinkConnection | null = null;
@@ -68,10 +78,16 @@ export class TunnelUplink implements Uplink {
   #full = false;
   #state: 'idle' | 'running' | 'draining' | 'closed' = 'idle';
   #saidBye = false;
+  /** A collector that is wanted more, while the last acknowledgements of the present one are awaited. */
+  #returningTo: Collector | null = null;
   #finish: (() => void) | null = null;
+  #isPumpArmed = false;
+  #cancelPump: () => void = () => undefined;
   #cancelRetry: () => void = () => undefined;
   #cancelReport: () => void = () => undefined;
+  #cancelReturn: () => void = () => undefined;
 
+  /** Opens the spool: throws SPOOL_FAILED when that cannot be used. */
   constructor(options: UplinkOptions, dependencies: UplinkDependencies) {
     if (!SENSOR_NAME.test(options.sensor))
       throw new OperatingError('CONFIG_INVALID', `'${options.sensor}' cannot be a sensor's name`, {
@@ -83,21 +99,39 @@ export class TunnelUplink implements Uplink {
     this.#dial = dependencies.dial ?? dialTcp;
     this.#queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
     this.#codec = options.compression;
-    this.epoch = dependencies.epoch ?? randomBytes(8).toString('hex');
-    this.#retry = new RetrySchedule(
-      { firstMs: options.retryFirstMs ?? RETRY_FIRST_MS, capMs: options.retryCapMs ?? RETRY_CAP_MS },
-      dependencies.random ?? Math.random,
+    this.#rate = new LinkRate(options.rate ?? { bytesPerSecond: Infinity, windows: [] }, this.#clock);
+    const { retryFirstMs: firstMs = RETRY_FIRST_MS, retryCapMs: capMs = RETRY_CAP_MS } = options;
+    const retry = new RetrySchedule({ firstMs, capMs }, dependencies.random ?? Math.random);
+    this.#collectors = new CollectorList(options.collectors, retry);
+    this.#spool = dependencies.spool ?? null;
+    const found = this.#spool?.open();
+    this.#lanes = new LaneTable(
+      {
+        order: options.order ?? 'oldest-first',
+        queueBytesMax: this.#queueBytesMax,
+        newEpoch: dependencies.newEpoch ?? ((): string => randomBytes(8).toString('hex')),
+      },
+      this.#spool,
+      found?.lanes,
     );
+    this.#downTime = new DownTime(this.#clock, found ?? null);
+    this.counters.recoveredPackets = this.#lanes.packets;
+    this.#countQueue();
   }
 
   start(): void {
     assert(this.#state === 'idle', 'the uplink was started twice');
     this.#state = 'running';
+    if (this.#options.onFull === 'drop-newest') this.#reportDownTime();
+    this.#spool?.keep(
+      () => this.#downTime.state(this.#lanes, this.#state === 'closed'),
+      () => this.#lanes.dropOrder(),
+    );
     void this.#connect();
     this.#armReport();
   }
 
-  offer(batch: Batch): boolean {
+  offer(batch: Batch, priority = 0): boolean {
     const bytes = capturedBytesOf(batch);
     this.counters.offeredPackets += batch.packetCount;
     this.counters.offeredBytes += bytes;
@@ -106,18 +140,25 @@ export class TunnelUplink implements Uplink {
       return false;
     }
     if (this.#options.onFull === 'drop-newest' && !this.hasRoom()) {
-      this.#drop(batch, bytes);
+      this.#drop(batch, bytes, priority);
       return false;
     }
     this.#queueGap();
-    this.#queue.push(encodeBatch(batch, this.#queue.nextSequence, this.#codec), batch.packetCount);
+    this.#lanes.push(priority, batch.packetCount, (sequence, lane) => {
+      const frame = encodeBatch(batch, sequence, this.#codec, lane);
+      this.#downTime.offered(frame);
+      return frame;
+    });
     this.#countQueue();
     this.#pump();
     return true;
   }
 
   hasRoom(): boolean {
-    const { bytes } = this.#queue;
+    // A replay waits for the collector; a live capture fills the disk first, where there is one.
+    const isPatient = this.#options.onFull === 'wait';
+    if (this.#full) this.#lanes.relieve();
+    const bytes = isPatient ? this.#lanes.bytes : this.#lanes.unspooledBytes;
     if (bytes >= this.#queueBytesMax) this.#full = true;
     else if (bytes <= this.#queueBytesMax * REFILL_SHARE) this.#full = false;
     return !this.#full;
@@ -133,8 +174,11 @@ export class TunnelUplink implements Uplink {
     assert(this.#state !== 'draining', 'the uplink was drained twice');
     this.#queueGap();
     this.#state = 'draining';
+    this.#returningTo = null;
     this.#room.release();
-    await untilDrained({ deadlineMs, hurry, clock: this.#clock }, (done) => {
+    // With a spool nobody needs to wait for a collector that is away.
+    const isHopeless = this.#spool !== null && this.#connection === null;
+    await untilDrained({ deadlineMs: isHopeless ? 0 : deadlineMs, hurry, clock: this.#clock }, (done) => {
       this.#finish = done;
       this.#pump();
       this.#finishWhenDone();
@@ -142,38 +186,57 @@ export class TunnelUplink implements Uplink {
     return this.#close();
   }
 
-  #drop(batch: Batch, bytes: number): void {
+  #drop(batch: Batch, bytes: number, priority: number): void {
     if (this.#gap.packets === 0)
-      this.#dependencies.events.gapBegan?.({ reason: 'queue-full', queuedBytes: this.#queue.bytes });
-    this.#gap.add(batch.packetCount, bytes, timeSpanOf(batch));
+      this.#dependencies.events.gapBegan?.({ reason: 'queue-full', queuedBytes: this.#lanes.bytes });
+    this.#gap.add(batch.packetCount, bytes, timeSpanOf(batch), priority);
     this.counters.dropped['queue-full'] += batch.packetCount;
   }
 
   /** Small, and only between full and three quarters full: it may exceed the queue's limit. */
   #queueGap(): void {
     if (this.#gap.packets === 0) return;
+    const { priority } = this.#gap;
     const gap = this.#gap.take('queue-full');
-    this.#queue.push(encodeGap(gap, this.#queue.nextSequence), 0);
+    this.#lanes.push(priority, 0, (sequence, lane) => encodeGap(gap, sequence, lane));
     this.counters.gapsReported++;
     this.#countQueue();
     this.#dependencies.events.gapEnded?.(gap);
   }
 
+  /** Nobody captured between the last life and this one: the collector shall know. */
+  #reportDownTime(): void {
+    const gap = this.#downTime.gap();
+    if (gap === null) return;
+    this.#lanes.push(0, 0, (sequence, lane) => encodeGap(gap, sequence, lane));
+    this.counters.gapsReported++;
+    this.#countQueue();
+    this.#dependencies.events.wasDown?.(gap);
+  }
+
   #countQueue(): void {
-    this.counters.queuedPackets = this.#queue.packets;
-    this.counters.queuedBytes = this.#queue.bytes;
+    this.counters.queuedPackets = this.#lanes.packets;
+    this.counters.queuedBytes = this.#lanes.bytes;
+    if (this.#spool === null) return;
+    this.counters.spooledBytes = this.#spool.bytes;
+    Object.assign(this.counters.dropped, this.#spool.lost);
   }
 
   async #connect(): Promise<void> {
-    const { host, port, connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
+    const collector = this.#collectors.current;
+    const { connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
     let socket;
     try {
-      socket = await this.#dial({ host, port, timeoutMs }, this.#aborter.signal);
+      socket = await this.#dial({ ...collector, timeoutMs }, this.#aborter.signal);
     } catch (error) {
       if (this.#state === 'closed') return;
-      const retryMs = this.#retryLater(this.#retry.nextDelayMs());
-      const attempt = this.#retry.attempts;
-      this.#dependencies.events.connectFailed?.({ message: messageOf(error), attempt, retryMs });
+      const retryMs = this.#retryLater(this.#collectors.failed());
+      this.#dependencies.events.connectFailed?.({
+        collector: collectorName(collector),
+        message: messageOf(error),
+        attempt: this.#collectors.attempts,
+        retryMs,
+      });
       return;
     }
     if (this.#isClosed()) {
@@ -184,17 +247,21 @@ export class TunnelUplink implements Uplink {
     this.#openedAtMs = this.#clock.monotonicMs();
     this.#saidBye = false;
     this.#countedBytes = 0;
+    const announced = this.#lanes.announceable();
     this.#connection = new UplinkConnection(
       socket,
-      this.#hello(),
+      this.#hello(announced),
       { heartbeatIntervalMs, idleTimeoutMs },
       this.#clock,
       {
         welcomed: (welcome) => {
-          this.#welcomed(welcome);
+          this.#welcomed(welcome, announced);
         },
-        acknowledged: (sequence) => {
-          this.#acknowledged(sequence);
+        acknowledged: (lane, sequence) => {
+          this.#acknowledged(lane, sequence);
+        },
+        clockCompared: (offsetMs) => {
+          this.counters.clockOffsetMs = offsetMs;
         },
         writable: () => {
           this.#pump();
@@ -206,13 +273,16 @@ export class TunnelUplink implements Uplink {
     );
   }
 
-  #hello(): Hello {
+  #hello(announced: readonly Lane[]): Hello {
     const { sensor, software = 'tapline-forwarder', compression } = this.#options;
+    const name = collectorName(this.#collectors.current);
+    // There is always one: a forwarder without traffic says where traffic would come.
+    const [first, ...others] = announced.length > 0 ? announced : [this.#lanes.current(0)];
     return {
       sensor,
-      epoch: this.epoch,
+      ...this.#lanes.describe(first as Lane, name),
+      ...(others.length === 0 ? {} : { lanes: others.map((lane) => this.#lanes.describe(lane, name)) }),
       software,
-      firstSequence: this.#queue.firstSequence,
       codecs:
         compression === 'none' ? ['none'] : [compression, ...CODEC_NAMES.filter((n) => n !== compression)],
       interfaces: [...(this.#dependencies.interfaces?.() ?? [])],
@@ -220,59 +290,87 @@ export class TunnelUplink implements Uplink {
     };
   }
 
-  #welcomed(welcome: Welcome): void {
-    const { nextSequence, durableSequence, codec, limits } = welcome;
-    const { firstSequence } = this.#queue;
-    if (
-      nextSequence < firstSequence ||
-      !this.#queue.mayBeReceived(nextSequence - 1) ||
-      durableSequence >= nextSequence
-    )
-      throw broken('sequence', 'the collector asks for a sequence that cannot be', {
-        nextSequence,
-        firstSequence,
-      });
+  #welcomed(welcome: Welcome, announced: readonly Lane[]): void {
+    const { codec, limits } = welcome;
     if (limits.payloadBytesMax < BATCH_PAYLOAD_BYTES_MAX)
       throw broken('limits', 'the collector takes no batch of full size', { ...limits });
     const known = CODEC_NAMES.find((name) => name === codec);
     if (known === undefined)
       throw broken('codec', `the collector chose an unknown codec ${codec}`, { codec });
     this.#codec = known;
+    const lanes = announced.length > 0 ? announced : [this.#lanes.current(0)];
+    for (const [index, lane] of lanes.entries())
+      openAt(lane, index === 0 ? welcome : laneOf(welcome, lane.id));
     this.counters.connections++;
-    this.#queue.rewindTo(nextSequence);
-    const { host, port } = this.#options;
-    this.#dependencies.events.connected?.({ host, port, welcome });
-    this.#acknowledged(durableSequence);
+    this.#dependencies.events.connected?.({ ...this.#collectors.current, welcome });
+    for (const [index, lane] of lanes.entries())
+      this.#acknowledged(lane.id, (index === 0 ? welcome : laneOf(welcome, lane.id)).durableSequence);
+    this.#lanes.beginLive();
+    this.#lanes.retire();
+    this.#armReturn();
     this.#pump();
   }
 
-  #acknowledged(sequence: number): void {
-    if (!this.#queue.mayBeReceived(sequence))
-      throw broken('sequence', 'the collector acknowledges what was never sent', { sequence });
-    this.counters.acknowledgedPackets += this.#queue.acknowledge(sequence);
+  #acknowledged(id: number, sequence: number): void {
+    const lane = this.#lanes.openLane(id);
+    if (lane?.queue.mayBeReceived(sequence) !== true)
+      throw broken('sequence', 'the collector acknowledges what was never sent', { lane: id, sequence });
+    const acknowledged = lane.queue.acknowledge(sequence);
+    this.counters.acknowledgedPackets += acknowledged;
+    const name = collectorName(this.#collectors.current);
+    if (sequence > (lane.byCollector.get(name) ?? 0)) lane.byCollector.set(name, sequence);
+    if (lane.queue.isEmpty) this.#lanes.retire();
     this.#countQueue();
     if (this.hasRoom()) this.#room.release();
+    if (this.#returningTo !== null && !this.#lanes.isInFlight) this.#leave();
     this.#finishWhenDone();
   }
 
   #pump(): void {
     const connection = this.#connection;
-    if (connection === null || !connection.isOpen) return;
+    if (connection === null || !connection.isOpen || this.#returningTo !== null) return;
+    this.#openLanes(connection);
     while (!connection.isFull) {
-      const resent = this.#queue.cursorWasSent;
-      const frame = this.#queue.takeNext();
+      const lane = this.#lanes.next();
+      if (lane === null) break;
+      const waitMs = this.#rate.waitMs();
+      if (waitMs > 0) {
+        this.#pumpLater(waitMs);
+        break;
+      }
+      const resent = lane.queue.cursorWasSent;
+      const frame = lane.queue.takeNext();
       if (frame === null) break;
       connection.write(frame.bytes);
+      this.#rate.spend(frame.bytes.byteLength);
       if (resent) this.counters.resentPackets += frame.packetCount;
       else this.counters.sentPackets += frame.packetCount;
     }
-    if (this.#state === 'draining' && this.#queue.allSent && !this.#saidBye) {
+    if (this.#state === 'draining' && this.#lanes.allSent && !this.#saidBye) {
       // Said before the acknowledgements are there: it makes the collector commit at once.
       this.#saidBye = true;
       this.#sendReport(true);
       connection.sayBye();
     }
     this.#countSent(connection);
+  }
+
+  /** Lanes that came up since the HELLO. */
+  #openLanes(connection: UplinkConnection): void {
+    for (const lane of this.#lanes.announceable()) {
+      if (lane.isOpen || this.#lanes.openLane(lane.id) !== null) continue;
+      connection.write(encodeLane(this.#lanes.describe(lane, collectorName(this.#collectors.current))));
+      lane.isOpen = true;
+    }
+  }
+
+  #pumpLater(waitMs: number): void {
+    if (this.#isPumpArmed) return;
+    this.#isPumpArmed = true;
+    this.#cancelPump = this.#clock.after(waitMs, () => {
+      this.#isPumpArmed = false;
+      this.#pump();
+    });
   }
 
   #countSent(connection: UplinkConnection): void {
@@ -283,17 +381,28 @@ export class TunnelUplink implements Uplink {
   #ended(reason: string, refusal: Refuse | null, clean: boolean): void {
     if (this.#connection !== null) this.#countSent(this.#connection);
     this.#connection = null;
+    this.#cancelReturn();
+    for (const lane of this.#lanes.lanes) lane.isOpen = false;
     if (this.#state === 'closed') return;
-    if (this.#state === 'draining' && this.#queue.isEmpty && (clean || this.#saidBye)) {
+    if (
+      this.#state === 'draining' &&
+      (this.#spool !== null || (this.#lanes.isEmpty && (clean || this.#saidBye)))
+    ) {
       this.#finish?.();
       return;
     }
-    if (this.#clock.monotonicMs() - this.#openedAtMs >= STABLE_MS) this.#retry.reset();
-    const lasting = refusal !== null && LASTING_REFUSALS.has(refusal.code);
-    const delayMs = this.#retry.nextDelayMs();
-    const retryMs = this.#retryLater(lasting ? (this.#options.retryCapMs ?? RETRY_CAP_MS) : delayMs);
+    if (this.#returningTo !== null) {
+      this.#collectors.choose(this.#returningTo);
+      this.#returningTo = null;
+      void this.#connect();
+      return;
+    }
+    const isStable = this.#clock.monotonicMs() - this.#openedAtMs >= STABLE_MS;
+    const delayMs = isStable ? this.#collectors.lost() : this.#collectors.failed();
+    const isLasting = refusal !== null && LASTING_REFUSALS.has(refusal.code) && delayMs > 0;
+    const retryMs = this.#retryLater(isLasting ? (this.#options.retryCapMs ?? RETRY_CAP_MS) : delayMs);
     if (refusal !== null) this.#dependencies.events.refused?.({ ...refusal, retryMs });
-    else this.#dependencies.events.disconnected?.({ reason, retryMs, queuedPackets: this.#queue.packets });
+    else this.#dependencies.events.disconnected?.({ reason, retryMs, queuedPackets: this.#lanes.packets });
     this.#finishWhenDone();
   }
 
@@ -304,9 +413,45 @@ export class TunnelUplink implements Uplink {
     return Math.round(delayMs);
   }
 
+  /** While a collector serves that is not the first choice, better ones are looked for. */
+  #armReturn(): void {
+    if (this.#collectors.preferred.length === 0) return;
+    this.#cancelReturn = this.#clock.after(this.#options.returnAfterMs ?? RETURN_AFTER_MS, () => {
+      void this.#lookForPreferred();
+    });
+  }
+
+  async #lookForPreferred(): Promise<void> {
+    const connection = this.#connection;
+    for (const collector of this.#collectors.preferred) {
+      const { connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
+      try {
+        const probe = await this.#dial({ ...collector, timeoutMs }, this.#aborter.signal);
+        probe.on('error', () => undefined).destroy();
+      } catch {
+        continue;
+      }
+      if (this.#connection !== connection || connection === null || this.#state !== 'running') return;
+      this.#dependencies.events.returning?.(collector);
+      this.#returningTo = collector;
+      this.#cancelReturn = this.#clock.after(LEAVE_MS, () => {
+        this.#leave();
+      });
+      if (!this.#lanes.isInFlight) this.#leave();
+      return;
+    }
+    if (this.#connection === connection && connection !== null) this.#armReturn();
+  }
+
+  #leave(): void {
+    this.#cancelReturn();
+    this.#connection?.sayBye();
+    this.#connection?.close('a collector that is wanted more is back');
+  }
+
   #finishWhenDone(): void {
     // With a connection the collector's BYE is awaited too; without one there is nobody left to say it.
-    if (this.#state === 'draining' && this.#queue.isEmpty && this.#connection === null) this.#finish?.();
+    if (this.#state === 'draining' && this.#lanes.isEmpty && this.#connection === null) this.#finish?.();
   }
 
   #armReport(): void {
@@ -332,14 +477,43 @@ export class TunnelUplink implements Uplink {
   /** Returns the packets given up. */
   #close(): number {
     this.#state = 'closed';
-    this.#cancelRetry();
-    this.#cancelReport();
+    for (const cancel of [this.#cancelRetry, this.#cancelReport, this.#cancelPump, this.#cancelReturn])
+      cancel();
     this.#aborter.abort();
     this.#connection?.close('the forwarder stops');
-    const packets = this.#queue.abandon();
+    const packets = this.#lanes.abandon();
     this.counters.dropped.stopped += packets;
     this.#countQueue();
     if (packets > 0) this.#dependencies.events.abandoned?.({ packets });
+    if (this.#spool === null) return packets;
+    if (this.#lanes.packets > 0)
+      this.#dependencies.events.kept?.({ packets: this.#lanes.packets, bytes: this.#lanes.bytes });
+    this.#lanes.retire();
+    this.#spool.close();
     return packets;
   }
+}
+
+/** Takes over from where the collector wants a lane to go on. */
+function openAt(lane: Lane, position: { nextSequence: number; durableSequence: number }): void {
+  const { nextSequence, durableSequence } = position;
+  const { queue } = lane;
+  if (
+    nextSequence < queue.firstSequence ||
+    !queue.mayBeReceived(nextSequence - 1) ||
+    durableSequence >= nextSequence
+  )
+    throw broken('sequence', 'the collector asks for a sequence that cannot be', {
+      lane: lane.id,
+      nextSequence,
+      firstSequence: queue.firstSequence,
+    });
+  queue.rewindTo(nextSequence);
+  lane.isOpen = true;
+}
+
+function laneOf(welcome: Welcome, id: number): { nextSequence: number; durableSequence: number } {
+  const position = welcome.lanes?.find(({ lane }) => lane === id);
+  if (position === undefined) throw broken('lane', 'the collector left out a lane', { lane: id });
+  return position;
 }

@@ -14,12 +14,14 @@ import {
   FRAME_BYE,
   FRAME_HEARTBEAT,
   FRAME_REFUSE,
+  FRAME_TYPE_LAST,
   FRAME_WELCOME,
   broken,
   frameTypeName,
   type Frame,
 } from '@tapline/shared/tunnel/frame.ts';
 import {
+  clockOffsetMs,
   decodeHeartbeat,
   decodeRefuse,
   decodeWelcome,
@@ -40,7 +42,9 @@ export interface ConnectionOptions {
 /** May throw an `OperatingError` where the peer's message contradicts the books: that ends the connection. */
 export interface ConnectionHandlers {
   welcomed(welcome: Welcome): void;
-  acknowledged(sequence: number): void;
+  acknowledged(lane: number, sequence: number): void;
+  /** The collector's clock is ahead by so many milliseconds. */
+  clockCompared(offsetMs: number): void;
   /** The socket takes bytes again. */
   writable(): void;
   /** Exactly once. `refusal` when the collector said no; `clean` after its BYE. */
@@ -140,7 +144,7 @@ export class UplinkConnection {
         break;
       case FRAME_ACK:
         if (this.#state !== 'open') throw broken('order', 'an ACK came before the WELCOME', {});
-        this.#handlers.acknowledged(frame.sequence);
+        this.#handlers.acknowledged(frame.lane, frame.sequence);
         break;
       case FRAME_HEARTBEAT:
         this.#answer(frame);
@@ -155,15 +159,18 @@ export class UplinkConnection {
         break;
       default:
         // Types of a later version are skipped; those of this one that only a forwarder sends are an error.
-        if (frame.type >= 1 && frame.type <= FRAME_BYE)
+        if (frame.type >= 1 && frame.type <= FRAME_TYPE_LAST)
           throw broken('order', `a collector never sends ${frameTypeName(frame.type)}`, { type: frame.type });
     }
   }
 
   #answer(frame: Frame): void {
     const { sentAtMs, answers } = decodeHeartbeat(frame);
-    if (answers !== undefined) return;
     const nowMs = this.#clock.wallMs();
+    if (answers !== undefined) {
+      this.#handlers.clockCompared(clockOffsetMs(answers, sentAtMs, nowMs));
+      return;
+    }
     this.write(encodeHeartbeat({ sentAtMs: nowMs, answers: { sentAtMs, receivedAtMs: nowMs } }));
   }
 

@@ -8,12 +8,22 @@ export function newUplinkCounters(): UplinkCounters {
     acknowledgedPackets: 0,
     queuedPackets: 0,
     queuedBytes: 0,
-    dropped: { 'queue-full': 0, stopped: 0, 'too-large': 0, 'send-failed': 0 },
+    dropped: {
+      'queue-full': 0,
+      'spool-full': 0,
+      'spool-damaged': 0,
+      stopped: 0,
+      'too-large': 0,
+      'send-failed': 0,
+    },
     sentPackets: 0,
+    spooledBytes: 0,
+    recoveredPackets: 0,
     resentPackets: 0,
     sentBytes: 0,
     connections: 0,
     gapsReported: 0,
+    clockOffsetMs: 0,
   };
 }
 
@@ -25,6 +35,8 @@ export function reportedCounters(counters: UplinkCounters): Record<string, numbe
     uplink_acknowledged_packets: counters.acknowledgedPackets,
     uplink_queued_packets: counters.queuedPackets,
     uplink_queued_bytes: counters.queuedBytes,
+    uplink_spooled_bytes: counters.spooledBytes,
+    uplink_recovered_packets: counters.recoveredPackets,
     uplink_sent_packets: counters.sentPackets,
     uplink_resent_packets: counters.resentPackets,
     uplink_sent_bytes: counters.sentBytes,

@@ -6,14 +6,18 @@
  *   udp-plain  one datagram per frame                           plain-udp-uplink.ts  for collectors that know no better
  *   tcp-plain  one connection per frame                         plain-tcp-uplink.ts  the same
  *
- * For all of them, at any moment and to the packet: offered = acknowledged + queued + dropped by reason.
+ * For all of them, at any moment and to the packet: offered + recovered = acknowledged + queued + dropped by reason.
  */
 import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
 import type { InterfaceName, Refuse, Welcome } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import type { Spool } from '../spool/spool.ts';
+import type { Collector } from './collector-list.ts';
 import type { Dial } from './dial-tcp.ts';
+import type { DrainOrder } from '../spool/lane-table.ts';
+import type { LinkRateOptions } from './link-rate.ts';
 import { PlainTcpUplink } from './plain-tcp-uplink.ts';
 import { PlainUdpUplink } from './plain-udp-uplink.ts';
 import { TunnelUplink } from './tunnel-uplink.ts';
@@ -26,19 +30,26 @@ export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 
 export type UplinkDropReason =
   | 'queue-full' // the link was slower than the traffic for longer than the queue lasts
+  | 'spool-full' // the same, for longer than the spool lasts: the oldest had to go
+  | 'spool-damaged' // the disk did not give back what it was given
   | 'stopped' // not acknowledged when the stop's deadline came, or offered after it
   | 'too-large' // plain modes: no datagram holds the frame; udp-tunnel: no group does
   | 'send-failed'; // plain modes and udp-tunnel: the system or the peer did not take it
 
 export interface UplinkOptions {
   readonly protocol: UplinkProtocol;
-  readonly host: string;
-  readonly port: number;
+  /** The wanted ones first. All but the tunnel know only the first. */
+  readonly collectors: readonly [Collector, ...Collector[]];
   /** 1–64 of A–Z a–z 0–9 . _ -, not beginning with a dot: it names a directory at the collector. */
   readonly sensor: string;
   readonly compression: CodecName;
-  /** Bytes that may wait, as they go over the wire. The queue may exceed it by one batch. */
+  /** Bytes that may wait in memory, as they go over the wire. The queue may exceed it by one batch. */
   readonly queueBytesMax?: number;
+  /** Whether the oldest traffic leaves first after an outage, or the newest. Default: oldest-first. */
+  readonly order?: DrainOrder;
+  readonly rate?: LinkRateOptions;
+  /** How often a collector that is wanted more is looked for. */
+  readonly returnAfterMs?: number;
   /** Live captures drop what comes when the queue is full; replays wait for room. */
   readonly onFull: 'drop-newest' | 'wait';
   /** First and longest wait before another attempt to connect. */
@@ -67,6 +78,10 @@ export interface UplinkCounters {
   readonly dropped: Record<UplinkDropReason, number>;
   /** Written to a connection at least once. */
   sentPackets: number;
+  /** Of queuedBytes, what is on the disk. */
+  spooledBytes: number;
+  /** Found in the spool at the start: offered to an earlier life, and now to this one. */
+  recoveredPackets: number;
   /** Written again after a connection was lost. */
   resentPackets: number;
   /** All bytes written, whatever they were. */
@@ -74,19 +89,22 @@ export interface UplinkCounters {
   /** Handshakes completed. */
   connections: number;
   gapsReported: number;
+  /** The collector's clock is ahead by so much, as NTP reckons it. */
+  clockOffsetMs: number;
 }
 
 /** One function per event. `reason` texts are sentences for a log. */
 export interface UplinkEvents {
-  connected?(connection: { readonly host: string; readonly port: number; readonly welcome: Welcome }): void;
+  connected?(connection: Collector & { readonly welcome: Welcome }): void;
   /** One-way: the first datagrams leave. Whether anybody takes them cannot be known here. */
-  sending?(link: { readonly host: string; readonly port: number; readonly epoch: string }): void;
+  sending?(link: Collector & { readonly epoch: string }): void;
   disconnected?(loss: {
     readonly reason: string;
     readonly retryMs: number;
     readonly queuedPackets: number;
   }): void;
   connectFailed?(failure: {
+    readonly collector: string;
     readonly message: string;
     readonly attempt: number;
     readonly retryMs: number;
@@ -102,6 +120,12 @@ export interface UplinkEvents {
     readonly fromNs: string;
     readonly toNs: string;
   }): void;
+  /** Nobody captured between the last life of this forwarder and now. */
+  wasDown?(gap: { readonly fromNs: string; readonly toNs: string; readonly reason: string }): void;
+  /** A collector that is wanted more can be reached again. */
+  returning?(collector: Collector): void;
+  /** What was not acknowledged before the stop waits in the spool. */
+  kept?(kept: { readonly packets: number; readonly bytes: number }): void;
   /** The stop's deadline came before the last acknowledgement. */
   abandoned?(loss: { readonly packets: number }): void;
   /** Plain modes: frames are not taken. Once per kind of failure until one is taken again. */
@@ -114,8 +138,10 @@ export interface UplinkDependencies {
   /** 0 ≤ x < 1, for the jitter. */
   readonly random?: () => number;
   readonly dial?: Dial;
-  /** 16 hex digits; drawn at random where absent. */
-  readonly epoch?: string;
+  /** 16 hex digits for each lane; drawn at random where absent. */
+  readonly newEpoch?: () => string;
+  /** Where frames wait that memory cannot hold, or all of them; the uplink opens and closes it. */
+  readonly spool?: Spool | null;
   /** What to call the interfaces of the batches, asked at every handshake and report. */
   readonly interfaces?: () => readonly InterfaceName[];
   /** Counters of the whole forwarder for the collector's eyes; this station's own are added. */
@@ -128,16 +154,17 @@ export interface Uplink {
   start(): void;
   /**
    * Takes a copy of the batch, which the lender may reuse at once. True: queued. False: dropped and counted. With
-   * `onFull: 'wait'` it always takes the batch; the caller awaits `waitForRoom` before the next.
+   * `onFull: 'wait'` it always takes the batch; the caller awaits `waitForRoom` before the next. `priority` 0 is sent
+   * first; protocols without classes ignore it.
    */
-  offer(batch: Batch): boolean;
+  offer(batch: Batch, priority?: number): boolean;
   hasRoom(): boolean;
   /** Resolves when `hasRoom()`, or when the uplink is stopping. */
   waitForRoom(): Promise<void>;
   /**
    * The clean end: sends what is queued, waits for the acknowledgements and says goodbye, all within `deadlineMs`,
    * or until `hurry` aborts.
-   * Then closes. Returns the number of packets that had to be given up (counted as `stopped`).
+   * Then closes. What is left stays in the spool, or is given up: returns the number of those packets (counted as `stopped`).
    */
   drain(deadlineMs: number, hurry?: AbortSignal): Promise<number>;
 }

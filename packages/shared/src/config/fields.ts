@@ -47,6 +47,37 @@ export function duration(minMs: number, maxMs: number) {
   );
 }
 
+const RATE_UNITS: Readonly<Record<string, number>> = {
+  'kbit/s': 1000 / 8,
+  'Mbit/s': 1_000_000 / 8,
+  'Gbit/s': 1_000_000_000 / 8,
+};
+
+/** How fast a link may be used: `512kbit/s`, `2Mbit/s`; 0 closes it. Output: bytes per second. */
+export const bitRate = z
+  .union([z.string(), z.number()])
+  .transform((value, context) => {
+    if (value === 0 || value === '0') return 0;
+    const match = /^(\d+(?:\.\d+)?) ?([kMG]bit\/s)$/.exec(String(value).trim());
+    const bytesPerSecond = Number(match?.[1]) * (RATE_UNITS[match?.[2] ?? ''] ?? NaN);
+    if (bytesPerSecond >= 125 && bytesPerSecond <= 12_500_000_000) return bytesPerSecond;
+    context.issues.push({ code: 'custom', message: 'not a rate in range', input: value });
+    return z.NEVER;
+  })
+  .describe('write a rate from 1kbit/s to 100Gbit/s, such as 2Mbit/s, or 0 to send nothing');
+
+/** A time of day. Output: minutes since midnight; 24:00 is 1440. */
+export const timeOfDay = z
+  .string()
+  .transform((text, context) => {
+    const match = /^([01]\d|2[0-4]):([0-5]\d)$/.exec(text);
+    const minutes = Number(match?.[1]) * 60 + Number(match?.[2]);
+    if (minutes <= 24 * 60) return minutes;
+    context.issues.push({ code: 'custom', message: 'not a time of day', input: text });
+    return z.NEVER;
+  })
+  .describe('write a time of day in quotes, such as "22:00"');
+
 /** One exact IPv4 or IPv6 address. */
 export const ipAddress = z
   .string()

@@ -11,7 +11,7 @@ export const EXIT_BUG = 1;
 export const EXIT_CONFIG = 2;
 /** Nothing to capture from: no such interface, no permission, no such file. */
 export const EXIT_CAPTURE = 3;
-/** The archive cannot be opened or written. */
+/** The archive or the spool cannot be opened or written. */
 export const EXIT_ARCHIVE = 4;
 /** A port cannot be opened. */
 export const EXIT_LISTEN = 5;
@@ -30,6 +30,7 @@ const BY_CODE: Readonly<Record<ErrorCode, number>> = {
   CAPTURE_FAILED: EXIT_CAPTURE,
   PCAP_INVALID: EXIT_DAMAGED_INPUT,
   ARCHIVE_FAILED: EXIT_ARCHIVE,
+  SPOOL_FAILED: EXIT_ARCHIVE,
   LISTEN_FAILED: EXIT_LISTEN,
   TUNNEL_PROTOCOL: EXIT_NOT_DRAINED,
   TUNNEL_REFUSED: EXIT_NOT_DRAINED,

@@ -71,6 +71,7 @@ export async function runProgram<T extends CommonConfig>(program: Program<T>): P
       'after',
       `\nSignals:\n  SIGTERM stops cleanly · SIGHUP rotates and reloads · SIGUSR1 logs the books\n\nExamples:\n${program.examples.map((line) => `  ${line}`).join('\n')}\n`,
     )
+    .enablePositionalOptions()
     .showSuggestionAfterError()
     .exitOverride()
     .action(async (positional: string | undefined, options: { config?: string }) => {

@@ -3,7 +3,7 @@
  * report and the metrics all show the same books, so they cannot disagree.
  *
  * A key says what kind of number it holds: `packetsStored` counts up for ever; a key that ends in `Now` is a level
- * (`packetsQueuedNow`); one that ends in `ByReason` holds one counter per reason.
+ * (`packetsQueuedNow`); one that ends in `ByReason` holds one counter per reason. A list holds books that name their `sensor`.
  */
 export interface Books {
   readonly [key: string]: number | string | boolean | null | Books | readonly Books[];
@@ -26,7 +26,8 @@ export function samplesOf(
   return Object.entries(books).flatMap(([key, value]) => {
     const name = `${prefix}_${snakeCase(key)}`;
     if (typeof value === 'number') return [sample(name, value, labels)];
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return [];
+    if (typeof value !== 'object' || value === null) return [];
+    if (Array.isArray(value)) return value.flatMap((entry: Books) => samplesOfSensor(name, entry, labels));
     if (key.endsWith('ByReason')) {
       const base = name.replace(/_by_reason$/, '');
       return Object.entries(value as Books).flatMap(([reason, count]) =>
@@ -35,6 +36,11 @@ export function samplesOf(
     }
     return samplesOf(name, value as Books, labels);
   });
+}
+
+function samplesOfSensor(name: string, entry: Books, labels: Readonly<Record<string, string>>): Sample[] {
+  const { sensor } = entry;
+  return typeof sensor === 'string' ? samplesOf(name, entry, { ...labels, sensor }) : [];
 }
 
 function sample(name: string, value: number, labels: Readonly<Record<string, string>>): Sample {

@@ -19,6 +19,7 @@ import {
   readFileSync,
   readSync,
   renameSync,
+  rmdirSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -59,6 +60,8 @@ export interface Files {
   truncate(descriptor: number, byteLength: number): void;
   close(descriptor: number): void;
   remove(path: string): void;
+  /** Takes an empty directory away. */
+  removeDirectory(path: string): void;
   /** Moves a file; whatever stood under the new name is replaced. */
   rename(from: string, to: string): void;
   /** Gives the file at `hidden` the name `visible` and takes the first away; false, changing nothing, when taken. */
@@ -144,6 +147,9 @@ export const systemFiles: Files = {
   },
   remove: (path) => {
     unlinkSync(path);
+  },
+  removeDirectory: (path) => {
+    rmdirSync(path);
   },
   rename: (from, to) => {
     renameSync(from, to);

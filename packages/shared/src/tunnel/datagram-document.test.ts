@@ -17,7 +17,7 @@ import { encodeParity, restoreShards } from './reed-solomon.ts';
 const text = readFileSync(new URL('../../../../docs/protocol.md', import.meta.url), 'utf8');
 
 function example(name: string): Buffer {
-  const hex = new RegExp(`^\`\`\`hex ${name}\n([0-9a-f \n]+)\`\`\`$`, 'm').exec(text)?.[1] ?? '';
+  const hex = new RegExp(`^\`\`\`datagram ${name}\n([0-9a-f \n]+)\`\`\`$`, 'm').exec(text)?.[1] ?? '';
   return Buffer.from(hex.replaceAll(/\s/g, ''), 'hex');
 }
 

@@ -60,16 +60,17 @@ describe('the frame codec', () => {
       type: fc.integer({ min: 1, max: 255 }),
       sequence: fc.maxSafeNat(),
       packetCount: fc.nat(0xffff_ffff),
+      lane: fc.nat(255),
       payload: fc.uint8Array({ minLength: 24, maxLength: 2000 }),
     });
     fc.assert(
-      fc.property(field, ({ type, sequence, packetCount, payload }) => {
+      fc.property(field, ({ type, sequence, packetCount, lane, payload }) => {
         const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.byteLength);
         bytes.set(payload, FRAME_HEADER_BYTES);
         const plainBytes = payload.byteLength;
-        sealFrame(bytes, { type, codec: CODEC_NONE, plainBytes, sequence, packetCount });
+        sealFrame(bytes, { type, codec: CODEC_NONE, plainBytes, sequence, packetCount, lane });
         expect(decodeChunks([bytes])).toEqual([
-          { type, codec: CODEC_NONE, plainBytes, sequence, packetCount, payload },
+          { type, codec: CODEC_NONE, plainBytes, sequence, packetCount, lane, payload },
         ]);
       }),
     );

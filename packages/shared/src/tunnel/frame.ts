@@ -1,6 +1,6 @@
 /**
- * The tunnel frame: everything that passes between a forwarder and a collector is one of these, on TCP now, in the
- * spool and over UDP later. It stands for itself: type, length, codec, sequence and checksum are in its header, so it can be
+ * The tunnel frame: everything that passes between a forwarder and a collector is one of these, on TCP, in the spool
+ * and over UDP. It stands for itself: type, length, codec, sequence and checksum are in its header, so it can be
  * stored, dropped, counted and sent again without being opened.
  *
  *   offset  size  field        meaning
@@ -8,10 +8,10 @@
  *        4     1  version      1
  *        5     1  type         FRAME_ below; unknown ones are skipped and counted, that is how the protocol grows
  *        6     1  codec        0 none, 1 zstd, 2 LZ4 block: of a BATCH's records; 0 for every other type
- *        7     1  flags        0; a receiver ignores bits it does not know
+ *        7     1  lane         BATCH, GAP, ACK: which of the sensor's lanes the sequence belongs to. Else 0
  *        8     4  wireBytes    length of the payload that follows, at most the limit of its type
  *       12     4  plainBytes   length of the payload were it not compressed; never less than wireBytes
- *       16     8  sequence     BATCH, GAP: its number in the epoch, from 1. ACK: the last durable one. Else 0
+ *       16     8  sequence     BATCH, GAP: its number in the lane's epoch, from 1. ACK: the last durable one. Else 0
  *       24     4  packetCount  BATCH: records in it. Else 0
  *       28     4  checksum     CRC-32 (IEEE 802.3, as in zlib) of header bytes 0–27 and the payload as sent
  *       32     n  payload
@@ -39,6 +39,9 @@ export const FRAME_REPORT = 6;
 export const FRAME_HEARTBEAT = 7;
 export const FRAME_REFUSE = 8;
 export const FRAME_BYE = 9;
+export const FRAME_LANE = 10;
+/** Types from 1 to here are this version's; what lies beyond is skipped. */
+export const FRAME_TYPE_LAST = FRAME_LANE;
 
 const TYPE_NAMES = [
   '',
@@ -51,6 +54,7 @@ const TYPE_NAMES = [
   'HEARTBEAT',
   'REFUSE',
   'BYE',
+  'LANE',
 ] as const;
 
 export const CODEC_NONE = 0;
@@ -65,6 +69,9 @@ export const BATCH_PAYLOAD_BYTES_MAX = BATCH_PREFIX_BYTES + BATCH_BYTES_MAX;
 /** Largest payload of every other type, unknown ones too. */
 export const CONTROL_PAYLOAD_BYTES_MAX = 64 * 1024;
 
+/** Lanes are numbered from 0 to here. */
+export const LANE_LAST = 255;
+
 const CHECKSUM = 28;
 
 /** A frame as received. `payload` is lent: valid until the decoder that gave it is used again. */
@@ -74,6 +81,7 @@ export interface Frame {
   readonly plainBytes: number;
   readonly sequence: number;
   readonly packetCount: number;
+  readonly lane: number;
   /** As it came: a BATCH's records may be compressed. */
   readonly payload: Uint8Array;
 }
@@ -84,6 +92,7 @@ export interface FrameHeader {
   readonly plainBytes: number;
   readonly sequence: number;
   readonly packetCount: number;
+  readonly lane: number;
 }
 
 /** `BATCH`, or `type 77` for one that this version does not know. */
@@ -112,7 +121,7 @@ export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
   frame[4] = PROTOCOL_VERSION;
   frame[5] = header.type;
   frame[6] = header.codec;
-  frame[7] = 0;
+  frame[7] = header.lane;
   writeU32(frame, 8, wireBytes);
   writeU32(frame, 12, header.plainBytes);
   writeU32(frame, 16, header.sequence % 0x1_0000_0000);
@@ -122,10 +131,11 @@ export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
 }
 
 /** A whole frame around a small, uncompressed payload. */
-export function encodeFrame(type: number, sequence: number, payload: Uint8Array): Uint8Array {
+export function encodeFrame(type: number, sequence: number, payload: Uint8Array, lane = 0): Uint8Array {
   const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.byteLength);
   frame.set(payload, FRAME_HEADER_BYTES);
-  sealFrame(frame, { type, codec: CODEC_NONE, plainBytes: payload.byteLength, sequence, packetCount: 0 });
+  const plainBytes = payload.byteLength;
+  sealFrame(frame, { type, codec: CODEC_NONE, plainBytes, sequence, packetCount: 0, lane });
   return frame;
 }
 
@@ -179,6 +189,7 @@ export function openFrame(frame: Uint8Array): Frame {
     plainBytes: readU32(frame, 12),
     sequence: readU32(frame, 16) + readU32(frame, 20) * 0x1_0000_0000,
     packetCount: readU32(frame, 24),
+    lane: frame[7] as number,
     payload: frame.subarray(FRAME_HEADER_BYTES),
   };
 }

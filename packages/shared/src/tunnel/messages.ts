@@ -13,9 +13,11 @@ import {
   FRAME_GAP,
   FRAME_HEARTBEAT,
   FRAME_HELLO,
+  FRAME_LANE,
   FRAME_REFUSE,
   FRAME_REPORT,
   FRAME_WELCOME,
+  LANE_LAST,
   broken,
   encodeFrame,
   frameTypeName,
@@ -46,13 +48,30 @@ const interfaces = z
   )
   .max(INTERFACES_MAX);
 
-const hello = z.object({
-  sensor: z.string().regex(SENSOR_NAME),
+const laneNumber = z.int().min(0).max(LANE_LAST);
+
+/** One numbering of frames: sequences are counted, acknowledged and resumed per lane. */
+const laneFields = {
   /** 64 random bits that name one life of the sequence numbers. */
   epoch: z.string().regex(EPOCH),
-  software,
   /** The oldest sequence this side can still send; everything before it was acknowledged. */
   firstSequence: z.int().positive(),
+  /** The last of them that this very collector acknowledged; absent: all. The rest went to another collector. */
+  durableHere: count.optional(),
+};
+
+const lane = z.object({ lane: laneNumber, ...laneFields });
+
+const hello = z.object({
+  sensor: z.string().regex(SENSOR_NAME),
+  epoch: laneFields.epoch,
+  software,
+  firstSequence: laneFields.firstSequence,
+  durableHere: laneFields.durableHere,
+  /** The number of the lane that the three keys before describe; absent: 0. */
+  lane: laneNumber.optional(),
+  /** Further lanes. */
+  lanes: z.array(lane).max(LANE_LAST).optional(),
   /** Every codec that may occur in this epoch, the preferred one first. */
   codecs: z.array(word).min(1).max(8),
   interfaces,
@@ -66,6 +85,11 @@ const welcome = z.object({
   nextSequence: z.int().positive(),
   /** Acknowledged: durable at the collector. Less than nextSequence. */
   durableSequence: count,
+  /** The same for the further lanes of the HELLO. */
+  lanes: z
+    .array(z.object({ lane: laneNumber, nextSequence: z.int().positive(), durableSequence: count }))
+    .max(LANE_LAST)
+    .optional(),
   /** One of those offered, to be used for batches that are not yet encoded. */
   codec: word,
   limits: z.object({ payloadBytesMax: z.int().positive(), idleMs: z.int().positive() }),
@@ -77,9 +101,10 @@ const gap = z.object({
   firstSequence: z.int().positive().optional(),
   fromNs: timeNs,
   toNs: timeNs,
-  packets: count,
+  /** `null`: nobody can know, as when nothing was captured. */
+  packets: count.nullable(),
   /** Captured bytes of the packets, without record headers. */
-  bytes: count,
+  bytes: count.nullable(),
   /** Why, e.g. `queue-full`. */
   reason: word,
 });
@@ -108,6 +133,7 @@ const bye = z.object({ reason: word });
 
 export type Hello = z.infer<typeof hello>;
 export type Welcome = z.infer<typeof welcome>;
+export type Lane = z.infer<typeof lane>;
 export type Gap = z.infer<typeof gap>;
 export type Report = z.infer<typeof report>;
 export type Heartbeat = z.infer<typeof heartbeat>;
@@ -129,7 +155,10 @@ export type RefuseCode =
 
 export const encodeHello = (message: Hello): Uint8Array => encode(FRAME_HELLO, 0, message);
 export const encodeWelcome = (message: Welcome): Uint8Array => encode(FRAME_WELCOME, 0, message);
-export const encodeGap = (message: Gap, sequence: number): Uint8Array => encode(FRAME_GAP, sequence, message);
+export const encodeGap = (message: Gap, sequence: number, laneOfGap = 0): Uint8Array =>
+  encode(FRAME_GAP, sequence, message, laneOfGap);
+/** Opens a lane whose epoch the collector has never seen. */
+export const encodeLane = (message: Lane): Uint8Array => encode(FRAME_LANE, 0, message);
 export const encodeReport = (message: Report): Uint8Array => encode(FRAME_REPORT, 0, message);
 export const encodeHeartbeat = (message: Heartbeat): Uint8Array => encode(FRAME_HEARTBEAT, 0, message);
 export const encodeRefuse = (code: RefuseCode, sentence: string): Uint8Array =>
@@ -138,6 +167,7 @@ export const encodeBye = (message: Bye): Uint8Array => encode(FRAME_BYE, 0, mess
 
 export const decodeHello = (frame: Frame): Hello => decode(hello, frame);
 export const decodeWelcome = (frame: Frame): Welcome => decode(welcome, frame);
+export const decodeLane = (frame: Frame): Lane => decode(lane, frame);
 export const decodeReport = (frame: Frame): Report => decode(report, frame);
 export const decodeHeartbeat = (frame: Frame): Heartbeat => decode(heartbeat, frame);
 export const decodeRefuse = (frame: Frame): Refuse => decode(refuse, frame);
@@ -152,13 +182,25 @@ export function decodeGap(frame: Frame): Gap & { firstSequence: number } {
   return { ...message, firstSequence };
 }
 
+/**
+ * How far the peer's clock is ahead, from its answer to a heartbeat of ours that came at `nowMs`: ((t2 - t1) + (t3 - t4)) / 2,
+ * with t1 and t4 ours (RFC 5905, section 8).
+ */
+export function clockOffsetMs(
+  answers: { readonly sentAtMs: number; readonly receivedAtMs: number },
+  sentAtMs: number,
+  nowMs: number,
+): number {
+  return (answers.receivedAtMs - answers.sentAtMs + (sentAtMs - nowMs)) / 2;
+}
+
 /** Decimal nanoseconds of a packet time given in whole seconds and nanoseconds. */
 export function nanosecondsText(seconds: number, nanoseconds: number): string {
   return String(BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds));
 }
 
-function encode(type: number, sequence: number, message: object): Uint8Array {
-  return encodeFrame(type, sequence, Buffer.from(JSON.stringify(message), 'utf8'));
+function encode(type: number, sequence: number, message: object, laneOfFrame = 0): Uint8Array {
+  return encodeFrame(type, sequence, Buffer.from(JSON.stringify(message), 'utf8'), laneOfFrame);
 }
 
 function decode<T>(schema: z.ZodType<T>, frame: Frame): T {

@@ -27,6 +27,7 @@ function batchFrame(codec: number, records: Uint8Array, plainBytes: number, pack
     plainBytes: BATCH_PREFIX_BYTES + plainBytes,
     sequence: 1,
     packetCount,
+    lane: 0,
     payload,
   };
 }

@@ -76,7 +76,7 @@ export function capturedBytesOf(batch: Batch): number {
 }
 
 /** A complete BATCH frame in a buffer of its own: the batch may be taken back by its lender. */
-export function encodeBatch(batch: Batch, sequence: number, codec: CodecName): Uint8Array {
+export function encodeBatch(batch: Batch, sequence: number, codec: CodecName, lane = 0): Uint8Array {
   assert(batch.byteLength <= BATCH_BYTES_MAX, 'a batch exceeds BATCH_BYTES_MAX');
   const records = batch.bytes.subarray(0, batch.byteLength);
   const packed = compress(codec, records);
@@ -90,6 +90,7 @@ export function encodeBatch(batch: Batch, sequence: number, codec: CodecName): U
     plainBytes: BATCH_PREFIX_BYTES + batch.byteLength,
     sequence,
     packetCount: batch.packetCount,
+    lane,
   });
   return frame;
 }

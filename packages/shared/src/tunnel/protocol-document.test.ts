@@ -8,7 +8,7 @@ import {
   CONTROL_PAYLOAD_BYTES_MAX,
   FRAME_ACK,
   FRAME_BATCH,
-  FRAME_BYE,
+  FRAME_TYPE_LAST,
   FRAME_GAP,
   FRAME_HELLO,
   FRAME_WELCOME,
@@ -19,21 +19,30 @@ import {
 import {
   decodeBye,
   decodeGap,
+  decodeHeartbeat,
   decodeHello,
+  decodeLane,
+  decodeRefuse,
+  decodeReport,
   decodeWelcome,
   encodeBye,
   encodeGap,
+  encodeHeartbeat,
   encodeHello,
+  encodeLane,
+  encodeRefuse,
+  encodeReport,
   encodeWelcome,
+  type RefuseCode,
 } from './messages.ts';
 import { decodeBatch, encodeBatch } from './packet-batch.ts';
-import { decodeChunks } from './tunnel-test-support.ts';
+import { copyOfRecords, decodeChunks } from './tunnel-test-support.ts';
 
 const text = readFileSync(new URL('../../../../docs/protocol.md', import.meta.url), 'utf8');
 
 /** The hex blocks of the document, by the frame's name. */
 const examples = new Map(
-  [...text.matchAll(/^```hex (\w+)\n([0-9a-f \n]+)```$/gm)].map(([, name = '', hex = '']) => [
+  [...text.matchAll(/^```hex ([\w ]+)\n([0-9a-f \n]+)```$/gm)].map(([, name = '', hex = '']) => [
     name,
     Buffer.from(hex.replaceAll(/\s/g, ''), 'hex'),
   ]),
@@ -82,6 +91,23 @@ describe('the worked example in docs/protocol.md', () => {
     const bye = example('BYE');
     expect(Buffer.from(encodeBye(decodeBye(bye.frame)))).toEqual(bye.bytes);
   });
+
+  it('shows the other types and codecs as they are', () => {
+    const lane = example('LANE');
+    expect(Buffer.from(encodeLane(decodeLane(lane.frame)))).toEqual(lane.bytes);
+    const report = example('REPORT');
+    expect(Buffer.from(encodeReport(decodeReport(report.frame)))).toEqual(report.bytes);
+    const heartbeat = example('HEARTBEAT');
+    expect(Buffer.from(encodeHeartbeat(decodeHeartbeat(heartbeat.frame)))).toEqual(heartbeat.bytes);
+    const refuse = example('REFUSE');
+    const { code, sentence } = decodeRefuse(refuse.frame);
+    expect(Buffer.from(encodeRefuse(code as RefuseCode, sentence))).toEqual(refuse.bytes);
+    const zstd = example('BATCH zstd');
+    const lz4 = example('BATCH lz4');
+    expect([zstd.frame.lane, zstd.frame.codec, lz4.frame.codec]).toEqual([1, 1, 2]);
+    expect(copyOfRecords(decodeBatch(zstd.frame))).toEqual(copyOfRecords(decodeBatch(lz4.frame)));
+    expect(decodeBatch(lz4.frame).packetCount).toBe(3);
+  });
 });
 
 describe('docs/protocol.md', () => {
@@ -93,7 +119,7 @@ describe('docs/protocol.md', () => {
   });
 
   it('lists every type by its number', () => {
-    for (let type = FRAME_HELLO; type <= FRAME_BYE; type++)
+    for (let type = FRAME_HELLO; type <= FRAME_TYPE_LAST; type++)
       expect(text).toMatch(new RegExp(`^\\| ${String(type)} \\| ${frameTypeName(type)} \\|`, 'm'));
   });
 });

@@ -1,5 +1,5 @@
 /**
- * The socket of the one-way tunnel: sends datagrams in their order, no faster than the token bucket lets it, and says of
+ * The socket of the one-way tunnel: sends datagrams in their order, no faster than the link's rate allows, and says of
  * each whether the system took it. A link that is not there (no route, interface down, firewall) is waited for, so that
  * the queue behind fills up and reports a gap, instead of everything being sent to nowhere.
  */
@@ -7,7 +7,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
-import type { TokenBucket } from '../token-bucket.ts';
+import type { LinkRate } from '../link-rate.ts';
 import type { OutgoingDatagram } from './group-encoder.ts';
 
 /** Handed to the system before the first comes back: enough to keep it busy, little to wait for. */
@@ -43,7 +43,7 @@ export interface DatagramSenderHandlers {
 export class DatagramSender {
   sentBytes = 0;
   readonly #options: DatagramSenderOptions;
-  readonly #bucket: TokenBucket;
+  readonly #rate: LinkRate;
   readonly #clock: TunnelClock;
   readonly #handlers: DatagramSenderHandlers;
   #socket: Socket | null = null;
@@ -60,13 +60,13 @@ export class DatagramSender {
   constructor(
     options: DatagramSenderOptions,
     dependencies: {
-      readonly bucket: TokenBucket;
+      readonly rate: LinkRate;
       readonly clock: TunnelClock;
       readonly handlers: DatagramSenderHandlers;
     },
   ) {
     this.#options = options;
-    this.#bucket = dependencies.bucket;
+    this.#rate = dependencies.rate;
     this.#clock = dependencies.clock;
     this.#handlers = dependencies.handlers;
   }
@@ -146,7 +146,7 @@ export class DatagramSender {
     if (socket === null || this.#cancelTimer !== null) return;
     while (this.#inFlight < IN_FLIGHT_MAX) {
       if (this.#again.length === 0 && this.#head === this.#waiting.length) break;
-      const waitMs = this.#bucket.waitMs();
+      const waitMs = this.#rate.waitMs();
       if (waitMs > 0) {
         this.#later(waitMs, () => {
           this.#pump();
@@ -161,7 +161,7 @@ export class DatagramSender {
   }
 
   #send(socket: Socket, datagram: OutgoingDatagram): void {
-    this.#bucket.spend(datagram.bytes.byteLength + this.#overheadBytes);
+    this.#rate.spend(datagram.bytes.byteLength + this.#overheadBytes);
     this.#inFlight++;
     // Not connect()ed: a connected socket would lose datagrams to ICMP errors that belong to earlier ones.
     socket.send(datagram.bytes, this.#options.port, this.#address, (error) => {

@@ -29,7 +29,7 @@ import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunn
 import { untilDrained } from '../drain-deadline.ts';
 import { GapTally } from '../gap-tally.ts';
 import { RoomWaiters } from '../room-waiters.ts';
-import { TokenBucket } from '../token-bucket.ts';
+import { LinkRate } from '../link-rate.ts';
 import { newUplinkCounters, reportedCounters } from '../uplink-counters.ts';
 import {
   QUEUE_BYTES_MAX,
@@ -47,6 +47,8 @@ const HELLO_INTERVAL_MS = 1000;
 const REPORT_INTERVAL_MS = 10_000;
 /** How long a group waits for others to be interleaved with. */
 const LINGER_MS = 100;
+/** 250 Mbit/s where nothing else is said. */
+export const UDP_BYTES_PER_SECOND = 31_250_000;
 /** 10 ms at 50 Mbit/s, and what a receive buffer of the default size holds. */
 const BURST_BYTES = 64 * 1024;
 const FAREWELLS = 5;
@@ -66,8 +68,6 @@ export interface UdpTunnelOptions {
   /** Groups that are sent interleaved. */
   readonly interleave: number;
   readonly seal: { readonly keyId: number; readonly secret: Uint8Array; readonly cipher: CipherName } | null;
-  /** IP and UDP headers included. Infinity: no limit. */
-  readonly bytesPerSecond: number;
   readonly ttl?: number;
   readonly multicastInterface?: string;
 }
@@ -112,7 +112,7 @@ export class UdpTunnelUplink implements Uplink {
       {
         mtu: udp.mtu,
         // A name may turn out to be either: the larger header fits both.
-        overheadBytes: OVERHEAD_BYTES[isIPv4(options.host) ? 4 : 6],
+        overheadBytes: OVERHEAD_BYTES[isIPv4(options.collectors[0].host) ? 4 : 6],
         ratio: { data: udp.data, parity: udp.parity },
         seal: udp.seal,
       },
@@ -121,14 +121,19 @@ export class UdpTunnelUplink implements Uplink {
     const { ttl, multicastInterface } = udp;
     this.#sender = new DatagramSender(
       {
-        host: options.host,
-        port: options.port,
+        ...options.collectors[0],
         overheadBytes: OVERHEAD_BYTES,
         ...(ttl === undefined ? {} : { ttl }),
         ...(multicastInterface === undefined ? {} : { multicastInterface }),
       },
       {
-        bucket: new TokenBucket({ bytesPerSecond: udp.bytesPerSecond, burstBytes: BURST_BYTES }, this.#clock),
+        rate: new LinkRate(
+          {
+            ...(options.rate ?? { bytesPerSecond: UDP_BYTES_PER_SECOND, windows: [] }),
+            burstBytesMax: BURST_BYTES,
+          },
+          this.#clock,
+        ),
         clock: this.#clock,
         handlers: {
           opened: (address) => {
@@ -245,7 +250,7 @@ export class UdpTunnelUplink implements Uplink {
     if (gap === undefined) this.#gaps.set(reason, (gap = new GapTally()));
     if (gap.packets === 0)
       this.#dependencies.events.gapBegan?.({ reason, queuedBytes: this.counters.queuedBytes });
-    gap.add(batch.packetCount, capturedBytesOf(batch), timeSpanOf(batch));
+    gap.add(batch.packetCount, capturedBytesOf(batch), timeSpanOf(batch), 0);
     this.counters.dropped[reason] += batch.packetCount;
   }
 
@@ -266,7 +271,7 @@ export class UdpTunnelUplink implements Uplink {
   }
 
   #opened(address: string): void {
-    const { port } = this.#options;
+    const { port } = this.#options.collectors[0];
     this.counters.connections++;
     this.#dependencies.events.sending?.({ host: address, port, epoch: this.epoch });
     this.#sayHello();
