@@ -389,6 +389,36 @@ describe('the one-way tunnel', () => {
     expect(collector.tunnel.heldBytes).toBe(0);
   });
 
+  it('waits for a link that is not there, says so once, and gives up at a stop what it still holds', async () => {
+    const failures: string[] = [];
+    const uplink = new UdpTunnelUplink(
+      {
+        protocol: 'udp-tunnel',
+        // Nobody may send there without asking: the system refuses every datagram.
+        collectors: [{ host: '255.255.255.255', port: 9 }],
+        sensor: 'probe-1',
+        compression: 'none',
+        onFull: 'drop-newest',
+        queueBytesMax: 50_000,
+      },
+      { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null },
+      { events: { sendFailed: ({ message }) => failures.push(message) } },
+    );
+    uplink.start();
+    for (let first = 1; first <= 3000; first += 100) {
+      uplink.offer(numberedBatch(first, 100, 100));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect(uplink.hasRoom()).toBe(false);
+    expect(uplink.counters.dropped['queue-full']).toBeGreaterThan(0);
+    expect(uplink.counters.acknowledgedPackets).toBe(0);
+    const abandoned = await uplink.drain(50);
+    expect(abandoned).toBe(uplink.counters.dropped.stopped);
+    expect(abandoned + uplink.counters.dropped['queue-full']).toBe(3000);
+    expectBalance(uplink);
+    expect(failures).toHaveLength(1);
+  });
+
   it('goes on after a crash of the collector; what was not durable, and what came meanwhile, is one exact gap', async () => {
     const random = seededRandom(9);
     let collector = await startCollector();
