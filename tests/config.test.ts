@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { analyzerSchema } from '@tapline/analyzer/src/config.ts';
 import { bindAddress, collectorSchema, isKeyRequired } from '@tapline/collector/src/config.ts';
+import { captureOptions } from '@tapline/forwarder/src/capture-options.ts';
 import { forwarderSchema } from '@tapline/forwarder/src/config.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { loadConfig, parseConfig } from '@tapline/shared/config/load.ts';
@@ -242,6 +243,19 @@ describe('values', () => {
     expect(problems(forwarderSchema, 'capture: {interface: a, interfaces: [b]}')).toEqual([
       '1:37 capture.interfaces: says the same as interface, which is there too: keep one of them',
     ]);
+  });
+});
+
+describe("the forwarder's own tunnel", () => {
+  it.each([
+    ['tcp', 'tcp'],
+    ['tcp-plain', 'tcp'],
+    ['udp', 'udp'],
+    ['udp-tunnel', 'udp'],
+  ])('is left out of what %s captures', async (protocol, transport) => {
+    const text = `capture: {interface: a, bpf_filter: arp}\nforward: {enable: true, host: 192.0.2.1, port: 7, protocol: ${protocol}, udp: {cipher: none}}`;
+    const options = await captureOptions(parseConfig(forwarderSchema, text, 'x').value);
+    expect(options.filter).toBe(`(arp) and not (${transport} port 7 and (host 192.0.2.1))`);
   });
 });
 

@@ -51,7 +51,7 @@ export function datagramEvents(log: Log): DatagramEvents {
   return {
     ...sessionEvents(log),
     epochRefused: (refusal) => log.error(refusal, 'A one-way sensor was refused; nothing of it is taken.'),
-    datagramRejected: (rejection) => log.debug(rejection, 'Tunnel datagrams are refused.'),
+    datagramRejected: (rejection) => log.warn(rejection, 'Tunnel datagrams are refused.'),
   };
 }
 

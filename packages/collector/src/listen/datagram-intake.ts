@@ -33,6 +33,8 @@ const UNKNOWN_SHARE = 1 / 64;
 const UNKNOWN_BYTES_MAX = 256 * 1024;
 /** Epochs that were refused or are over, remembered so that their datagrams cost nothing. */
 const OVER_MAX = 1024;
+/** Between two messages of the same kind of refused datagram. */
+const TELL_INTERVAL_MS = 60_000;
 const TICKS_PER_REORDER = 4;
 const TICK_MS_MIN = 5;
 
@@ -74,7 +76,7 @@ export interface DatagramEvents extends Pick<SessionEvents, 'sessionOpened' | 's
     readonly epoch: string;
     readonly reason: string;
   }): void;
-  /** The first datagram of a run that was refused for this reason. */
+  /** At most once a minute for each reason. */
   datagramRejected?(rejection: { readonly peer: string; readonly reason: DatagramRejection }): void;
 }
 
@@ -118,7 +120,7 @@ export class DatagramIntake {
   /** Start of the newest epoch of each key: what began before it is a recording. */
   readonly #floors = new Map<number, number>();
   #latest: Epoch | null = null;
-  #lastRejection: DatagramRejection | null = null;
+  readonly #toldAtMs = new Map<DatagramRejection, number>();
   #isClosed = false;
   #cancelTick: (() => void) | null = null;
 
@@ -158,8 +160,7 @@ export class DatagramIntake {
           ? 'version'
           : 'malformed'
         : (this.#objectionTo(header) ?? this.#open(peer, header, bytes));
-    if (rejection === null) this.#lastRejection = null;
-    else this.#reject(peer, rejection);
+    if (rejection !== null) this.#reject(peer, rejection);
   }
 
   /** Nothing more comes: hands on what is whole, writes down what is missing, ends every session. */
@@ -389,8 +390,10 @@ export class DatagramIntake {
 
   #reject(peer: string, reason: DatagramRejection): void {
     this.counters.rejected[reason]++;
-    if (this.#lastRejection !== reason) this.#dependencies.events.datagramRejected?.({ peer, reason });
-    this.#lastRejection = reason;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - (this.#toldAtMs.get(reason) ?? -Infinity) < TELL_INTERVAL_MS) return;
+    this.#toldAtMs.set(reason, nowMs);
+    this.#dependencies.events.datagramRejected?.({ peer, reason });
   }
 
   #armTick(): void {
