@@ -82,7 +82,7 @@ forward:
   host: "${host}"
   port: ${PORT}
   protocol: udp-tunnel
-  max_rate: 32Mbit/s
+  max_rate: 8Mbit/s
   udp:
     key_id: 3
     key_file: ${join(run, 'udp.key')}
