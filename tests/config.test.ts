@@ -5,7 +5,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { analyzerSchema } from '@tapline/analyzer/src/config.ts';
-import { bindAddress, collectorSchema } from '@tapline/collector/src/config.ts';
+import { bindAddress, collectorSchema, isKeyRequired } from '@tapline/collector/src/config.ts';
+import { captureOptions } from '@tapline/forwarder/src/capture-options.ts';
 import { forwarderSchema } from '@tapline/forwarder/src/config.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { loadConfig, parseConfig } from '@tapline/shared/config/load.ts';
@@ -65,7 +66,7 @@ describe('mistakes in a configuration', () => {
       '11:3 forward.host: is missing',
       '11:11 forward.enable: invalid input: expected boolean, received string',
       '12:9 forward.port: too big: expected number to be <=65535',
-      '13:13 forward.protocol: invalid option: expected one of "tcp"|"udp"|"udp-plain"|"tcp-plain"',
+      '13:13 forward.protocol: invalid option: expected one of "tcp"|"udp"|"udp-tunnel"|"udp-plain"|"tcp-plain"',
       '14:19 metrics.listen: not a loopback address with a port',
     ]);
   });
@@ -81,6 +82,26 @@ describe('mistakes in a configuration', () => {
       expect(text).toContain('x.yaml:1:11');
       expect(text).toContain('         |           ^');
     }
+  });
+
+  it('of the one-way tunnel are told: no key, no section, keys of the other protocols', () => {
+    const base = 'capture: {driver: stdin}\nforward: {enable: true, host: a, port: 1, protocol: udp-tunnel';
+    expect(problems(forwarderSchema, `${base}}\n`)).toEqual([
+      '2:10 forward.udp: is missing: protocol is udp-tunnel',
+    ]);
+    expect(problems(forwarderSchema, `${base}, udp: {data: 128, parity: 64}}\n`)).toEqual([
+      '2:70 forward.udp.key_file: is missing; to send without encryption, write cipher: none',
+      '2:70 forward.udp.key_id: is missing: the collector must know which of its keys this is',
+      '2:90 forward.udp.parity: is too much: data and parity together are at most 160',
+    ]);
+    expect(problems(forwarderSchema, `${base}, max_rate: 2Mbit/s, udp: {cipher: none}}\n`)).toEqual([]);
+    expect(
+      problems(forwarderSchema, `${base}, priority: [arp], udp: {key_id: 1, key_file: k}}\n`),
+    ).toHaveLength(1);
+    const twice = 'udp: {keys: [{id: 1, sensor: a, key_file: k}, {id: 1, sensor: b, key_file: k}]}';
+    expect(problems(collectorSchema, `port: 1\nprotocol: udp\n${twice}\n`)).toEqual([
+      '3:13 udp.keys: two keys have the same id',
+    ]);
   });
 
   it('of YAML itself are told with their place', () => {
@@ -222,6 +243,33 @@ describe('values', () => {
     expect(problems(forwarderSchema, 'capture: {interface: a, interfaces: [b]}')).toEqual([
       '1:37 capture.interfaces: says the same as interface, which is there too: keep one of them',
     ]);
+  });
+});
+
+describe("the forwarder's own tunnel", () => {
+  it.each([
+    ['tcp', 'tcp'],
+    ['tcp-plain', 'tcp'],
+    ['udp', 'udp'],
+    ['udp-tunnel', 'udp'],
+  ])('is left out of what %s captures', async (protocol, transport) => {
+    const text = `capture: {interface: a, bpf_filter: arp}\nforward: {enable: true, host: 192.0.2.1, port: 7, protocol: ${protocol}, udp: {cipher: none}}`;
+    const options = await captureOptions(parseConfig(forwarderSchema, text, 'x').value);
+    expect(options.filter).toBe(`(arp) and not (${transport} port 7 and (host 192.0.2.1))`);
+  });
+});
+
+describe('datagrams without a seal', () => {
+  it.each([
+    ['127.0.0.1', '', false],
+    ['::1', '', false],
+    ['10.0.0.1', '', true],
+    ['0.0.0.0', '', true],
+    ['10.0.0.1', 'udp: {allow_unauthenticated: true}', false],
+    ['127.0.0.1', 'udp: {allow_unauthenticated: false}', true],
+  ])('on %s with "%s" are refused: %s', (address, text, isRequired) => {
+    const { value } = parseConfig(collectorSchema, `port: 1\nprotocol: udp\n${text}\n`, 'x');
+    expect(isKeyRequired(value, address)).toBe(isRequired);
   });
 });
 

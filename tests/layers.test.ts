@@ -25,7 +25,13 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */
 const ROWS = /^(main|pipeline|events|capture-options|.*-command)\.ts$/;
 /** Within a row, the next station may name the one before it. */
-const MAY_LOOK_BACK = new Set(['capture > filter', 'tunnel > spool', 'listen > session', 'fleet > session', 'count > tail']);
+const MAY_LOOK_BACK = new Set([
+  'capture > filter',
+  'tunnel > spool',
+  'listen > session',
+  'fleet > session',
+  'count > tail',
+]);
 
 function sources(folder: string): string[] {
   return readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })

@@ -10,6 +10,8 @@ import {
   byteSize,
   duration,
   filePrefix,
+  interfaceAddress,
+  ipAddress,
   isLoopback,
   lacksTlsFile,
   log,
@@ -20,6 +22,7 @@ import {
 } from '@tapline/shared/config/fields.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { archiveFields, routingRules, wholeNumber } from '@tapline/shared/config/archive-fields.ts';
+import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
@@ -46,6 +49,28 @@ const limits = z
   })
   .prefault({});
 
+/** Of the one-way tunnel. */
+const udp = z
+  .strictObject({
+    keys: z
+      .array(
+        z.strictObject({
+          id: z.number().int().min(1).max(65_535).describe('write a number from 1 to 65535'),
+          sensor: z.string().regex(SENSOR_NAME, 'not a sensor name').describe('write the name of one sensor'),
+          key_file: path.describe('write the path of a file with 64 hexadecimal digits'),
+        }),
+      )
+      .max(65_535)
+      .refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, 'two keys have the same id')
+      .default([])
+      .describe('write a list of {id, sensor, key_file}'),
+    allow_unauthenticated: z.boolean().optional().describe('write true or false'),
+    reorder_window: duration(10, 60_000).default(500),
+    buffer_size: byteSize(4 * MIB, 4096 * MIB).default(64 * MIB),
+    multicast: z.strictObject({ group: ipAddress, interface: interfaceAddress.optional() }).optional(),
+  })
+  .prefault({});
+
 export const collectorSchema = z
   .strictObject({
     bind: z
@@ -59,7 +84,7 @@ export const collectorSchema = z
       .string()
       .toLowerCase()
       .pipe(z.enum(['tcp', 'udp']))
-      .describe('write tcp (tunnel and plain TCP) or udp (one datagram per frame)'),
+      .describe('write tcp (tunnel and plain TCP) or udp (one-way tunnel and one datagram per frame)'),
     tls: z
       .strictObject({ ...tlsPaths, crl: path.optional() })
       .refine((tls) => !lacksTlsFile(tls), {
@@ -74,6 +99,7 @@ export const collectorSchema = z
         payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
       })
       .prefault({}),
+    udp,
     routing_rules: routingRules,
     default_output_prefix: filePrefix.optional(),
     output_directories: z
@@ -119,10 +145,21 @@ export function bindAddress(
 export function verifyCollector(loaded: LoadedConfig<CollectorConfig>): void {
   const { value, keys } = loaded;
   const { address, isLegacy } = bindAddress(value, keys);
-  if (value.tls !== undefined || isLoopback(address) || isLegacy || value.allow_plaintext) return;
+  if (isLoopback(address) || isLegacy || value.allow_plaintext) return;
+  const isSealed =
+    value.protocol === 'tcp' ? value.tls !== undefined : !value.plain.enable && isKeyRequired(value, address);
+  if (isSealed) return;
   throw loaded.problem(
     ['bind'],
     'is open to other machines, and nothing tells sensors from strangers there',
-    'make certificates with `tapline-collector pki` (docs/deploy.md) and name them in tls, or write allow_plaintext: true',
+    value.protocol === 'tcp'
+      ? 'make certificates with `tapline-collector pki` (docs/deploy.md) and name them in tls, or write allow_plaintext: true'
+      : 'name the keys of the sensors in udp.keys and write plain: {enable: false}, or write allow_plaintext: true',
   );
+}
+
+/** Whether datagrams without a seal are refused: unless the file says otherwise, everywhere but on loopback. */
+export function isKeyRequired(config: CollectorConfig, address: string): boolean {
+  const { allow_unauthenticated: allowed } = config.udp;
+  return allowed === undefined ? !isLoopback(address) : !allowed;
 }

@@ -2,6 +2,7 @@
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { TlsIdentityEvents } from '@tapline/shared/system/tls-identity.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
+import type { DatagramEvents } from './listen/datagram-intake.ts';
 import type { FleetStatusDependencies } from './fleet/fleet-status.ts';
 import type { TcpListenerEvents } from './listen/tcp-listener.ts';
 import type { UdpListenerEvents } from './listen/udp-listener.ts';
@@ -38,11 +39,20 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
     sessionClosed: ({ clean, ...session }) => log[clean ? 'info' : 'warn'](session, 'A sensor disconnected.'),
     sessionRefused: (refusal) => log.warn(refusal, 'A connection was refused.'),
     gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
+    packetsLost: (loss) => log.error(loss, 'Packets of a sensor were lost on a one-way link.'),
     framesElsewhere: (frames) =>
       log.info(frames, 'A sensor returned; what came before went to another collector.'),
     framesMissing: (loss) => log.error(loss, 'Frames of a sensor are missing for good.'),
     commitFailed: (failure) =>
       log.error(failure, 'Packets could not be made durable; they are not acknowledged.'),
+  };
+}
+
+export function datagramEvents(log: Log): DatagramEvents {
+  return {
+    ...sessionEvents(log),
+    epochRefused: (refusal) => log.error(refusal, 'A one-way sensor was refused; nothing of it is taken.'),
+    datagramRejected: (rejection) => log.warn(rejection, 'Tunnel datagrams are refused.'),
   };
 }
 

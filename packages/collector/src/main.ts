@@ -3,6 +3,7 @@ import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { collectorSchema, verifyCollector } from './config.ts';
 import { startCollector } from './pipeline.ts';
 import { pkiCommand } from './pki-command.ts';
+import { udpKeyCommand } from './udp-key-command.ts';
 import { sensorsCommand } from './sensors-command.ts';
 
 await runProgram({
@@ -17,6 +18,6 @@ await runProgram({
     'tapline-collector sensors',
     'tapline-collector pki issue plant-a-cell-3',
   ],
-  commands: [sensorsCommand(), pkiCommand()],
+  commands: [sensorsCommand(), pkiCommand(), udpKeyCommand()],
   start: startCollector,
 });

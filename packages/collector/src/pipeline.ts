@@ -3,7 +3,8 @@
  *
  *   TCP ─▶ listen ─┬─ "TAPL" ─▶ session (once, in order) ─▶ store ─▶ archive of the sensor ─▶ commit ─▶ acknowledge
  *                  └─ else ──▶ plain ─┐
- *   UDP ─▶ listen ────────────▶ plain ─┴─▶ archive of the sender
+ *   UDP ─▶ listen ─┬─ else ──▶ plain ─┴─▶ archive of the sender
+ *                  └─ "TAPD" ─▶ groups (repaired, in order) ─▶ the sensor's intake, as from a session
  *
  * What must stay true:
  * - a batch is acknowledged when its packets are on the disk, not before;
@@ -22,6 +23,7 @@ import {
 } from '@tapline/shared/archive/archive-options.ts';
 import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
+import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
@@ -32,9 +34,10 @@ import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import { isLoopback } from '@tapline/shared/config/fields.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
-import { bindAddress, type CollectorConfig } from './config.ts';
+import { bindAddress, isKeyRequired, type CollectorConfig } from './config.ts';
 import {
   archiveEvents,
+  datagramEvents,
   fleetEvents,
   listenerEvents,
   sessionEvents,
@@ -42,6 +45,7 @@ import {
   tlsEvents,
 } from './events.ts';
 import { FleetStatus } from './fleet/fleet-status.ts';
+import { DatagramIntake, type DatagramKey } from './listen/datagram-intake.ts';
 import { PlainArchives } from './listen/plain-archives.ts';
 import { PlainIntake } from './listen/plain-intake.ts';
 import { TcpListener } from './listen/tcp-listener.ts';
@@ -75,6 +79,7 @@ class Collector implements RunningDaemon {
   #fleet: FleetStatus | null = null;
   #tcp: TcpListener | null = null;
   #udp: UdpListener | null = null;
+  #datagrams: DatagramIntake | null = null;
 
   constructor(config: CollectorConfig, context: DaemonContext) {
     this.#config = config;
@@ -114,14 +119,8 @@ class Collector implements RunningDaemon {
     const { address: host, isLegacy } = bindAddress(this.#config, loaded.keys);
     const { port, protocol, limits, plain } = this.#config;
     systemFiles.makeDirectory(this.#config.output_directories.pcap_raw_output_path);
-    this.#fleet = new FleetStatus(this.#config.output_directories.pcap_raw_output_path, {
-      files: systemFiles,
-      clock: systemTunnelClock,
-      sensors: () => this.#sessions.sensors,
-      events: fleetEvents(log),
-    });
     const events = listenerEvents(log);
-    if (protocol === 'udp') this.#udp = new UdpListener({ host, port }, { plain: this.#plain, events });
+    if (protocol === 'udp') this.#udp = this.#createUdpListener(loaded, host);
     else
       this.#tcp = new TcpListener(
         {
@@ -135,6 +134,13 @@ class Collector implements RunningDaemon {
         { clock: systemTunnelClock, sessions: this.#sessions, plain: this.#plain, events },
       );
     const address = await (this.#tcp ?? (this.#udp as UdpListener)).open();
+    // Not before the port is open: its timer would keep a failed start alive.
+    this.#fleet = new FleetStatus(this.#config.output_directories.pcap_raw_output_path, {
+      files: systemFiles,
+      clock: systemTunnelClock,
+      sensors: () => this.#sessions.sensors,
+      events: fleetEvents(log),
+    });
     if (isLegacy)
       log.warn(
         { address: host, port },
@@ -151,6 +157,39 @@ class Collector implements RunningDaemon {
     );
   }
 
+  #createUdpListener(loaded: LoadedConfig<CollectorConfig>, host: string): UdpListener {
+    const { log } = this.#context;
+    const { port, plain, udp, limits } = this.#config;
+    const keyRequired = isKeyRequired(this.#config, host);
+    if (!keyRequired && udp.allow_unauthenticated === true)
+      log.warn(
+        { address: host },
+        'Tunnel datagrams without a seal are taken: whoever reaches the port can speak for a sensor.',
+      );
+    this.#datagrams = new DatagramIntake(
+      {
+        keys: readKeys(loaded),
+        isKeyRequired: keyRequired,
+        reorderMs: udp.reorder_window,
+        bytesMax: udp.buffer_size,
+        idleTimeoutMs: limits.idle_timeout,
+      },
+      {
+        clock: systemTunnelClock,
+        openIntake: (hello) => this.#sessions.intakeOf(hello),
+        events: datagramEvents(log),
+      },
+    );
+    return new UdpListener(
+      { host, port, ...(udp.multicast === undefined ? {} : { multicast: udp.multicast }) },
+      {
+        plain: plain.enable ? this.#plain : null,
+        tunnel: this.#datagrams,
+        events: listenerEvents(log),
+      },
+    );
+  }
+
   books(): Books {
     const archives = [...this.#allArchives()];
     const sum = (value: (archive: Archive) => number): number =>
@@ -163,7 +202,9 @@ class Collector implements RunningDaemon {
         plaintextNow: this.#tls === null ? 1 : 0,
         ...(this.#tls === null ? {} : { certificateDaysLeftNow: this.#tls.daysLeft }),
         kernelDroppedPackets: this.#udp?.kernelDroppedPackets() ?? 0,
+        ...(this.#udp?.counters ?? {}),
       },
+      udpTunnel: datagramBooks(this.#datagrams),
       plain: {
         packets: this.#plain.counters.packets,
         bytes: this.#plain.counters.bytes,
@@ -175,6 +216,7 @@ class Collector implements RunningDaemon {
         gapPackets: intakes.reduce((total, intake) => total + intake.counters.gapPackets, 0),
         duplicateFrames: intakes.reduce((total, intake) => total + intake.counters.duplicateFrames, 0),
         missingFrames: intakes.reduce((total, intake) => total + intake.counters.missingFrames, 0),
+        lostPackets: intakes.reduce((total, intake) => total + intake.counters.lostPackets, 0),
       },
       archive: {
         packetsIn: sum((archive) => archive.counters.packetsIn),
@@ -207,6 +249,7 @@ class Collector implements RunningDaemon {
       'port',
       'protocol',
       'plain',
+      'udp',
       'output_directories',
       'archive',
       'limits',
@@ -307,6 +350,30 @@ async function revokedSerials({ crl }: TlsFiles): Promise<ReadonlySet<string>> {
   if (crl === null) return new Set();
   const { revokedSerials: serialsOf } = await import('./pki/certificates.ts');
   return serialsOf(crl);
+}
+
+function datagramBooks(datagrams: DatagramIntake | null): Books | null {
+  if (datagrams === null) return null;
+  const { rejected, ...counters } = datagrams.counters;
+  return {
+    ...counters,
+    missingDatagrams: datagrams.missingDatagrams,
+    epochsNow: datagrams.epochCount,
+    heldBytesNow: datagrams.heldBytes,
+    rejectedByReason: { ...rejected },
+  };
+}
+
+/** The keys of the configuration, from their files. Throws CONFIG_INVALID. */
+function readKeys(loaded: LoadedConfig<CollectorConfig>): DatagramKey[] {
+  return loaded.value.udp.keys.map(({ id, sensor, key_file }, index) => {
+    try {
+      return { id, sensor, secret: readKeyFile(key_file) };
+    } catch (error) {
+      const remedy = 'tapline-collector udp-key makes one';
+      throw loaded.problem(['udp', 'keys', index, 'key_file'], messageOf(error), remedy);
+    }
+  });
 }
 
 function rulesOf(config: CollectorConfig): readonly ArchiveRule[] {

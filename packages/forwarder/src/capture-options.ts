@@ -54,7 +54,7 @@ export async function captureOptions(config: ForwarderConfig): Promise<CaptureOp
 async function withoutTunnel(filter: string, config: ForwarderConfig): Promise<string> {
   const { forward } = config;
   if (forward?.enable !== true) return filter;
-  const transport = forward.protocol === 'udp-plain' ? 'udp' : 'tcp';
+  const transport = forward.protocol.startsWith('udp') ? 'udp' : 'tcp';
   const addresses = await addressesOf(forward.host);
   const hosts = addresses.map((address) => `host ${address}`).join(' or ');
   const tunnel = `${transport} port ${forward.port}${hosts === '' ? '' : ` and (${hosts})`}`;

@@ -13,6 +13,7 @@ import {
   duration,
   filePrefix,
   host,
+  interfaceAddress,
   isLoopback,
   lacksTlsFile,
   log,
@@ -116,6 +117,44 @@ const archive = z
   })
   .prefault({});
 
+/** Of `protocol: udp-tunnel`. */
+const udp = z
+  .strictObject({
+    mtu: z
+      .number()
+      .int()
+      .min(576)
+      .max(9216)
+      .default(1500)
+      .describe('write the bytes that an IP packet may have on the narrowest hop, such as 1500'),
+    data: z.number().int().min(1).max(128).default(10).describe('write a number from 1 to 128'),
+    parity: z.number().int().min(0).max(64).default(2).describe('write a number from 0 to 64'),
+    interleave: z.number().int().min(1).max(64).default(4).describe('write a number from 1 to 64'),
+    cipher: z
+      .enum(['aes-256-gcm', 'chacha20-poly1305', 'none'])
+      .default('aes-256-gcm')
+      .describe('write aes-256-gcm, chacha20-poly1305 or none'),
+    key_id: z.number().int().min(1).max(65_535).optional().describe('write a number from 1 to 65535'),
+    key_file: path.optional().describe('write the path of a file with 64 hexadecimal digits'),
+    ttl: z.number().int().min(1).max(255).optional().describe('write a number from 1 to 255'),
+    multicast_interface: interfaceAddress.optional(),
+  })
+  .refine(({ cipher, key_file }) => cipher === 'none' || key_file !== undefined, {
+    path: ['key_file'],
+    error: 'is missing; to send without encryption, write cipher: none',
+    when: always,
+  })
+  .refine(({ cipher, key_id }) => cipher === 'none' || key_id !== undefined, {
+    path: ['key_id'],
+    error: 'is missing: the collector must know which of its keys this is',
+    when: always,
+  })
+  .refine(({ data, parity }) => data + parity <= 160, {
+    path: ['parity'],
+    error: 'is too much: data and parity together are at most 160',
+    when: ({ value }) => typeof value === 'object' && value !== null,
+  });
+
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 const CLASSES_MAX = 8;
 
@@ -159,10 +198,10 @@ const forward = z.strictObject({
   protocol: z
     .string()
     .toLowerCase()
-    .pipe(z.enum(['tcp', 'udp', 'udp-plain', 'tcp-plain']))
+    .pipe(z.enum(['tcp', 'udp', 'udp-tunnel', 'udp-plain', 'tcp-plain']))
     .transform((name) => (name === 'udp' ? 'udp-plain' : name))
     .describe(
-      'write tcp (the tunnel), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
+      'write tcp (the tunnel), udp-tunnel (one way, with parity), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
     ),
   tls: z
     .strictObject({ ...tlsPaths, server_name: host.optional() })
@@ -191,6 +230,7 @@ const forward = z.strictObject({
     .default('oldest-first')
     .describe('write oldest-first or live-first'),
   drain_timeout: duration(0, 3_600_000).default(20_000),
+  udp: udp.optional(),
 });
 
 export const forwarderSchema = z
@@ -213,6 +253,10 @@ export const forwarderSchema = z
     metrics,
     log,
   })
+  .refine(({ forward: send }) => send?.protocol !== 'udp-tunnel' || send.udp !== undefined, {
+    path: ['forward', 'udp'],
+    error: 'is missing: protocol is udp-tunnel',
+  })
   .refine(isGoingSomewhere, {
     path: ['archive', 'enable'],
     error: 'nothing is stored and nothing forwarded: packets would go nowhere',
@@ -223,11 +267,11 @@ export const forwarderSchema = z
       context.addIssue({
         code: 'custom',
         path: ['forward', key],
-        message: 'goes with protocol: tcp, the tunnel; the plain protocols know nothing of it',
+        message: 'goes with protocol: tcp, the tunnel; the other protocols know nothing of it',
       });
   });
 
-/** Keys that a plain protocol would silently ignore. */
+/** Keys that another protocol would silently ignore. */
 function tunnelOnlyKeys({
   forward: send,
 }: {
@@ -238,8 +282,9 @@ function tunnelOnlyKeys({
     failover: send.failover.length > 0,
     spool: send.spool !== undefined,
     priority: send.priority.length > 0,
-    max_rate: send.max_rate !== undefined,
-    schedule: send.schedule.length > 0,
+    ...(send.protocol === 'udp-tunnel'
+      ? {}
+      : { max_rate: send.max_rate !== undefined, schedule: send.schedule.length > 0 }),
     tls: send.tls !== undefined,
   };
   return Object.entries(isSet).flatMap(([key, set]) => (set ? [key] : []));
@@ -272,7 +317,9 @@ export function plaintextOf({ value: { forward }, leaves }: LoadedConfig<Forward
   readonly isPlaintext: boolean;
   readonly isLegacy: boolean;
 } {
-  const isNeeded = forward?.enable === true && forward.tls === undefined;
+  const isSealed =
+    forward?.protocol === 'udp-tunnel' ? forward.udp?.cipher !== 'none' : forward?.tls !== undefined;
+  const isNeeded = forward?.enable === true && !isSealed;
   const isRemote = [forward, ...(forward?.failover ?? [])].some(
     (to) => to !== undefined && !isLoopback(to.host),
   );
@@ -282,7 +329,10 @@ export function plaintextOf({ value: { forward }, leaves }: LoadedConfig<Forward
 /** Throws CONFIG_INVALID where plaintext would leave this machine and nobody has said that it may. */
 export function verifyForwarder(loaded: LoadedConfig<ForwarderConfig>): void {
   const { isPlaintext, isLegacy } = plaintextOf(loaded);
-  if (!isPlaintext || isLegacy || loaded.value.forward?.allow_plaintext === true) return;
+  const { forward } = loaded.value;
+  // `cipher: none` is as many words as `allow_plaintext: true`.
+  const isMeant = forward?.allow_plaintext === true || forward?.protocol === 'udp-tunnel';
+  if (!isPlaintext || isLegacy || isMeant) return;
   throw loaded.problem(
     ['forward', 'host'],
     'is another machine, and nothing protects what is sent there',

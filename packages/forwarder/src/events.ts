@@ -54,6 +54,9 @@ export function uplinkEvents(log: Log): UplinkEvents {
         'Connected to the collector.',
       );
     },
+    sending: (link) => {
+      log.info(link, 'Sending one way; nothing is acknowledged.');
+    },
     disconnected: (loss) => {
       log.warn(loss, 'The connection to the collector was lost.');
     },

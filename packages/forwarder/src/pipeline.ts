@@ -13,8 +13,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Archive } from '@tapline/shared/archive/archive.ts';
 import { droppedPackets } from '@tapline/shared/archive/archive-options.ts';
-import { OperatingError } from '@tapline/shared/base/errors.ts';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
+import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
@@ -30,6 +31,7 @@ import { archiveEvents, captureEvents, spoolEvents, tlsEvents, uplinkEvents } fr
 import { ForwardSelection } from './filter/forward-selection.ts';
 import { Spool } from './spool/spool.ts';
 import { dialTls } from './tunnel/dial-tls.ts';
+import { UDP_BYTES_PER_SECOND, type UdpTunnelOptions } from './tunnel/udp/udp-tunnel-uplink.ts';
 import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
 /** How often a finished replay looks whether the collector has everything. */
@@ -42,15 +44,14 @@ export async function startForwarder(
 ): Promise<RunningDaemon> {
   const { value: config } = loaded;
   const { log } = context;
+  const udp = udpOptions(loaded);
   const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
   const selection = createSelection(loaded);
   const archive = config.archive.enable ? createArchive(config, context) : null;
   archive?.open();
   let row;
   try {
-    const { isPlaintext } = plaintextOf(loaded);
-    row = new Forwarder(config, context, capture, archive, selection, isPlaintext);
-    if (isPlaintext) log.warn('Packets leave this machine without encryption, to whoever answers there.');
+    row = new Forwarder(loaded, context, { capture, archive, selection, udp });
   } catch (error) {
     await archive?.close();
     throw error;
@@ -74,6 +75,14 @@ export async function startForwarder(
   return row.start();
 }
 
+interface Stations {
+  readonly capture: CaptureSource;
+  readonly archive: Archive | null;
+  readonly selection: ForwardSelection;
+  /** What the one-way tunnel needs besides; null for every other protocol. */
+  readonly udp: UdpTunnelOptions | null;
+}
+
 class Forwarder implements RunningDaemon {
   finished: Promise<number> = Promise.resolve(EXIT_CLEAN);
   readonly #context: DaemonContext;
@@ -86,22 +95,22 @@ class Forwarder implements RunningDaemon {
   #config: ForwarderConfig;
 
   constructor(
-    config: ForwarderConfig,
+    loaded: LoadedConfig<ForwarderConfig>,
     context: DaemonContext,
-    capture: CaptureSource,
-    archive: Archive | null,
-    selection: ForwardSelection,
-    isPlaintext: boolean,
+    { capture, archive, selection, udp }: Stations,
   ) {
+    const { value: config } = loaded;
     this.#config = config;
-    this.#isPlaintext = isPlaintext;
+    this.#isPlaintext = plaintextOf(loaded).isPlaintext;
+    if (this.#isPlaintext)
+      context.log.warn('Packets leave this machine without encryption, to whoever answers there.');
     const { tls } = config.forward ?? {};
     this.#tls = tls === undefined ? null : new TlsIdentity(tls, tlsEvents(context.log));
     this.#selection = selection;
     this.#context = context;
     this.#capture = capture;
     this.#archive = archive;
-    this.#uplink = this.#createUplink();
+    this.#uplink = this.#createUplink(udp);
   }
 
   /** The capture is open: sets the row going. */
@@ -226,7 +235,7 @@ class Forwarder implements RunningDaemon {
     return uplink.drain(this.#config.forward?.drain_timeout ?? 0, hurry);
   }
 
-  #createUplink(): Uplink | null {
+  #createUplink(udp: UdpTunnelOptions | null): Uplink | null {
     const { forward, sensor } = this.#config;
     if (forward?.enable !== true) return null;
     return createUplink(
@@ -239,7 +248,8 @@ class Forwarder implements RunningDaemon {
         queueBytesMax: forward.queue_size,
         order: forward.order,
         rate: {
-          bytesPerSecond: forward.max_rate ?? Infinity,
+          // One way nobody can say that it is too fast.
+          bytesPerSecond: forward.max_rate ?? (udp === null ? Infinity : UDP_BYTES_PER_SECOND),
           windows: forward.schedule.map(({ from, to, days, max_rate: bytesPerSecond }) => ({
             fromMinute: from,
             toMinute: to,
@@ -249,6 +259,7 @@ class Forwarder implements RunningDaemon {
         },
         onFull: isReplay(this.#config) ? 'wait' : 'drop-newest',
         software: `tapline-forwarder ${packageVersion()}`,
+        ...(udp === null ? {} : { udp }),
       },
       {
         events: uplinkEvents(this.#context.log),
@@ -289,6 +300,34 @@ class Forwarder implements RunningDaemon {
       forward_filtered_packets: this.#selection.filteredPackets,
     };
   }
+}
+
+/** Of the one-way tunnel, its key read; null for every other protocol. Throws CONFIG_INVALID. */
+function udpOptions(loaded: LoadedConfig<ForwarderConfig>): UdpTunnelOptions | null {
+  const { forward } = loaded.value;
+  const udp = forward?.udp;
+  if (forward?.enable !== true || forward.protocol !== 'udp-tunnel' || udp === undefined) return null;
+  const { mtu, data, parity, interleave, cipher, key_id, key_file, ttl, multicast_interface } = udp;
+  let seal: UdpTunnelOptions['seal'] = null;
+  if (cipher !== 'none' && key_id !== undefined && key_file !== undefined)
+    try {
+      seal = { cipher, keyId: key_id, secret: readKeyFile(key_file) };
+    } catch (error) {
+      throw loaded.problem(
+        ['forward', 'udp', 'key_file'],
+        messageOf(error),
+        'tapline-collector udp-key makes one',
+      );
+    }
+  return {
+    mtu,
+    data,
+    parity,
+    interleave,
+    seal,
+    ...(ttl === undefined ? {} : { ttl }),
+    ...(multicast_interface === undefined ? {} : { multicastInterface: multicast_interface }),
+  };
 }
 
 /** Throws CONFIG_INVALID with the place of a filter that libpcap does not understand. */

@@ -1,6 +1,12 @@
 /**
- * The collector's UDP door for `udp-plain`: one datagram is one packet. Nobody can be told to slow down here, so what
- * matters is a large receive buffer, a short way per datagram, and an honest count of what the kernel had to drop.
+ * The collector's UDP door. The first four bytes of a datagram decide what it is:
+ *
+ *   "TAPD"           the one-way tunnel: datagram-intake.ts
+ *   anything else    `udp-plain`: one datagram is one packet
+ *
+ * Nobody can be told to slow down here, so what matters is a large receive buffer, a short way per datagram, and an honest
+ * count of what the kernel had to drop. (A frame to a MAC address that begins 54:41:50:44 would pass for the tunnel; no
+ * vendor has that prefix.)
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -8,6 +14,8 @@ import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { isTunnelDatagram } from '@tapline/shared/tunnel/datagram.ts';
+import type { DatagramIntake } from './datagram-intake.ts';
 import type { PlainIntake } from './plain-intake.ts';
 
 /** Asked for; the kernel grants up to net.core.rmem_max and says nothing when that is less. */
@@ -18,6 +26,8 @@ export interface UdpListenerOptions {
   /** 0: any that is free. */
   readonly port: number;
   readonly receiveBufferBytes?: number;
+  /** A group to join, on one interface: its IPv4 address, or for IPv6 `::%eth1`; absent: the system's choice. */
+  readonly multicast?: { readonly group: string; readonly interface?: string | undefined };
 }
 
 export interface UdpListenerEvents {
@@ -28,22 +38,30 @@ export interface UdpListenerEvents {
 
 export class UdpListener {
   readonly #options: UdpListenerOptions;
-  readonly #intake: PlainIntake;
+  readonly counters = { strangerDatagrams: 0 };
+  readonly #plain: PlainIntake | null;
+  readonly #tunnel: DatagramIntake | null;
   readonly #events: UdpListenerEvents;
   readonly #socket: Socket;
   #port = 0;
   #kernelDrops = 0;
 
+  /** Where there is no intake for a kind, datagrams of it are counted and dropped. */
   constructor(
     options: UdpListenerOptions,
-    dependencies: { readonly plain: PlainIntake; readonly events: UdpListenerEvents },
+    dependencies: {
+      readonly plain: PlainIntake | null;
+      readonly tunnel?: DatagramIntake;
+      readonly events: UdpListenerEvents;
+    },
   ) {
     this.#options = options;
-    this.#intake = dependencies.plain;
+    this.#plain = dependencies.plain;
+    this.#tunnel = dependencies.tunnel ?? null;
     this.#events = dependencies.events;
     this.#socket = createSocket(isIPv6(options.host) ? 'udp6' : 'udp4');
     this.#socket.on('message', (bytes: Buffer, from: RemoteInfo) => {
-      this.#intake.take(from.address.startsWith('::ffff:') ? from.address.slice(7) : from.address, bytes);
+      this.#take(bytes, from);
     });
   }
 
@@ -57,6 +75,7 @@ export class UdpListener {
       const message = `cannot listen on ${host}:${String(port)} (UDP): ${messageOf(error)}`;
       throw new OperatingError('LISTEN_FAILED', message, { host, port }, error);
     }
+    this.#join();
     this.#socket.on('error', (error) => {
       this.#events.socketFailed?.({ message: messageOf(error) });
     });
@@ -81,7 +100,32 @@ export class UdpListener {
     this.kernelDroppedPackets();
     this.#socket.close();
     await once(this.#socket, 'close');
-    this.#intake.flush();
+    this.#tunnel?.close();
+    this.#plain?.flush();
+  }
+
+  #take(bytes: Buffer, { address }: RemoteInfo): void {
+    const peer = address.startsWith('::ffff:') ? address.slice(7) : address;
+    if (this.#tunnel !== null && isTunnelDatagram(bytes)) this.#tunnel.take(peer, bytes);
+    else if (this.#plain === null) this.counters.strangerDatagrams++;
+    else this.#plain.take(peer, bytes);
+  }
+
+  #join(): void {
+    const { multicast } = this.#options;
+    if (multicast === undefined) return;
+    const { group, interface: networkInterface } = multicast;
+    try {
+      this.#socket.addMembership(group, networkInterface);
+    } catch (error) {
+      this.#socket.close();
+      throw new OperatingError(
+        'LISTEN_FAILED',
+        `cannot join the multicast group ${group}: ${messageOf(error)}`,
+        { group, interface: networkInterface },
+        error,
+      );
+    }
   }
 }
 

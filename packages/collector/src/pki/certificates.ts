@@ -141,10 +141,7 @@ function newSerial(): string {
 }
 
 function newKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(ALGORITHM, true, [
-    'sign',
-    'verify',
-  ]);
+  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 }
 
 async function keyText(keys: webcrypto.CryptoKeyPair): Promise<string> {
@@ -154,9 +151,7 @@ async function keyText(keys: webcrypto.CryptoKeyPair): Promise<string> {
 
 function importKey(keyPem: string): Promise<webcrypto.CryptoKey> {
   const bytes = x509.PemConverter.decodeFirst(keyPem);
-  return webcrypto.subtle.importKey('pkcs8', bytes, ALGORITHM, false, [
-    'sign',
-  ]);
+  return webcrypto.subtle.importKey('pkcs8', bytes, ALGORITHM, false, ['sign']);
 }
 
 function pem(certificate: x509.X509Certificate): string {

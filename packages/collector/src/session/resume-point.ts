@@ -27,6 +27,18 @@ const BYTES_MAX = 64 * 1024 * 1024;
 export interface EpochMark {
   readonly epoch: string;
   readonly sequence: number;
+  /** Of an epoch that came one way: what its frames up to `sequence` stood for, so that the next gap is exact. */
+  readonly oneWay?: OneWayProgress | undefined;
+}
+
+export interface OneWayProgress {
+  /** The key it was sealed with; 0: none. */
+  readonly keyId: number;
+  readonly packets: number;
+  /** Captured bytes. */
+  readonly bytes: number;
+  /** Latest packet time, nanoseconds since 1970 UTC as text. */
+  readonly newestNs: string;
 }
 
 export interface ResumePoint {
@@ -38,10 +50,22 @@ export interface ResumePoint {
 }
 
 const count = z.int().nonnegative();
+const oneWay = z.object({
+  keyId: count,
+  packets: count,
+  bytes: count,
+  newestNs: z.string().regex(/^\d{1,20}$/),
+});
 const stored = z.object({
   version: z.literal(1),
   generation: count,
-  epochs: z.array(z.object({ epoch: z.string().regex(/^[0-9a-f]{16}$/), sequence: count })),
+  epochs: z.array(
+    z.object({
+      epoch: z.string().regex(/^[0-9a-f]{16}$/),
+      sequence: count,
+      oneWay: oneWay.optional(),
+    }),
+  ),
   positions: z.array(z.tuple([z.string(), count])),
   gapBytes: count,
 });

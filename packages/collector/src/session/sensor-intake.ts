@@ -18,7 +18,8 @@ import { batchTimeSpan, capturedBytesOf, decodeBatch } from '@tapline/shared/tun
 import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
-import type { EpochMark } from './resume-point.ts';
+import type { GapEntry } from './gap-list.ts';
+import type { EpochMark, OneWayProgress } from './resume-point.ts';
 import type { SensorStore } from './sensor-store.ts';
 
 /**
@@ -44,6 +45,10 @@ export interface IntakeCounters {
   gapBytes: number;
   /** Frames that the sensor no longer had when this collector asked: an unknown number of packets. */
   missingFrames: number;
+  /** Ranges that a one-way link lost, and the packets in them. */
+  losses: number;
+  lostPackets: number;
+  lostBytes: number;
   /** Frames that another collector acknowledged before the sensor came here. */
   elsewhereFrames: number;
   /** Of types that this version does not know: skipped. */
@@ -63,7 +68,14 @@ export interface AttachedSession {
   replaced(): void;
 }
 
+/** What a one-way link lost: known to the packet. */
+export type LostRange = Pick<GapEntry, 'sequences' | 'fromNs' | 'toNs' | 'reason'> & {
+  readonly packets: number;
+  readonly bytes: number;
+};
+
 export interface IntakeEvents {
+  packetsLost?(loss: LostRange & { readonly sensor: string; readonly epoch: string }): void;
   gapReceived?(gap: Gap & { readonly sensor: string }): void;
   /** The sensor was at another collector in between. */
   framesElsewhere?(frames: {
@@ -100,6 +112,8 @@ export class SensorIntake {
   readonly #commit: GroupCommit;
   /** Newest last. */
   readonly #epochs = new Map<string, SequenceTracker>();
+  /** Of the epochs that came one way. */
+  readonly #progress = new Map<string, OneWayProgress>();
   /** Of the session there is: what the lane number in a frame's header stands for. */
   readonly #lanes = new Map<number, OpenLane>();
   #session: AttachedSession | null = null;
@@ -114,8 +128,10 @@ export class SensorIntake {
     this.store = store;
     this.#clock = dependencies.clock;
     this.#events = dependencies.events;
-    for (const { epoch, sequence } of store.marks.toReversed())
+    for (const { epoch, sequence, oneWay } of store.marks.toReversed()) {
       this.#epochs.set(epoch, new SequenceTracker(sequence));
+      if (oneWay !== undefined) this.#progress.set(epoch, oneWay);
+    }
     this.#commit = new GroupCommit(options, this.#clock, {
       commit: () => this.#commitNow(),
       committed: () => {
@@ -217,6 +233,34 @@ export class SensorIntake {
     this.#commit.add(GAP_BYTES);
   }
 
+  /** One way: frames that will never come. `sequences` begins with the epoch's next one. */
+  takeLost(epoch: string, lost: LostRange): void {
+    const { sequences, packets, bytes } = lost;
+    this.#enterEpoch(epoch).skipTo(sequences[1] + 1);
+    this.counters.losses++;
+    this.counters.lostPackets += packets;
+    this.counters.lostBytes += bytes;
+    this.store.writeGap({ receivedAtMs: this.#clock.wallMs(), epoch, ...lost });
+    this.#events.packetsLost?.({ ...lost, sensor: this.sensor, epoch });
+    this.#commit.add(GAP_BYTES);
+  }
+
+  /** One way: what the epoch stands for after the frame taken last. Called in the same turn. */
+  noteProgress(epoch: string, progress: OneWayProgress): void {
+    this.#progress.set(epoch, progress);
+  }
+
+  /** What is known of an epoch that came one way; null when it never did. */
+  progressOf(epoch: string): (OneWayProgress & { readonly sequence: number }) | null {
+    const progress = this.#progress.get(epoch);
+    return progress === undefined ? null : { ...progress, sequence: this.#epochs.get(epoch)?.accepted ?? 0 };
+  }
+
+  /** The epochs of this key that came one way, in no order. */
+  oneWayEpochs(keyId: number): readonly string[] {
+    return [...this.#progress].filter(([, progress]) => progress.keyId === keyId).map(([epoch]) => epoch);
+  }
+
   /** Resolves when all that was accepted so far is durable and acknowledged. */
   commit(): Promise<void> {
     return this.#commit.now();
@@ -253,7 +297,10 @@ export class SensorIntake {
     this.#epochs.delete(epoch);
     this.#epochs.set(epoch, tracker);
     const oldest = this.#epochs.keys().next().value;
-    if (this.#epochs.size > EPOCHS_MAX && oldest !== undefined) this.#epochs.delete(oldest);
+    if (this.#epochs.size > EPOCHS_MAX && oldest !== undefined) {
+      this.#epochs.delete(oldest);
+      this.#progress.delete(oldest);
+    }
     return tracker;
   }
 
@@ -277,7 +324,8 @@ export class SensorIntake {
     const marks: EpochMark[] = [];
     const accepted: [SequenceTracker, number][] = [];
     for (const [epoch, tracker] of this.#epochs) {
-      marks.unshift({ epoch, sequence: tracker.accepted });
+      const oneWay = this.#progress.get(epoch);
+      marks.unshift({ epoch, sequence: tracker.accepted, ...(oneWay === undefined ? {} : { oneWay }) });
       accepted.push([tracker, tracker.accepted]);
     }
     await this.store.commit(marks);
@@ -319,6 +367,9 @@ function newIntakeCounters(): IntakeCounters {
     gapPackets: 0,
     gapBytes: 0,
     missingFrames: 0,
+    losses: 0,
+    lostPackets: 0,
+    lostBytes: 0,
     elsewhereFrames: 0,
     unknownFrames: 0,
     sessions: 0,

@@ -94,6 +94,14 @@ export class SessionTable {
   }
 
   /**
+   * The intake of a sensor that came by another way than a connection and whose identity its door has checked. Rejects as
+   * `Session` is refused.
+   */
+  intakeOf(hello: Hello): Promise<SensorIntake> {
+    return this.#findIntake(hello.sensor);
+  }
+
+  /**
    * The clean end: makes durable and acknowledges what was accepted, ends the sessions, closes the stores. A disk that
    * does not answer is given `deadlineMs`; what is not durable then was not acknowledged, and will be sent again.
    */
@@ -119,6 +127,10 @@ export class SessionTable {
         sensor,
         peer,
       });
+    return this.#findIntake(sensor);
+  }
+
+  async #findIntake(sensor: string): Promise<SensorIntake> {
     if (this.#isClosing) throw refusal('stopping', 'the collector is stopping; try again', { sensor });
     const known = this.#intakes.get(sensor);
     if (known !== undefined) return known;

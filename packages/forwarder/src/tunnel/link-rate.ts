@@ -20,6 +20,8 @@ export interface LinkRateOptions {
   readonly bytesPerSecond: number;
   /** The first that holds, holds. */
   readonly windows: readonly RateWindow[];
+  /** What may leave at once; absent: a tenth of a second of the rate. */
+  readonly burstBytesMax?: number;
 }
 
 const DAY_MINUTES = 24 * 60;
@@ -79,7 +81,10 @@ export class LinkRate {
 
   #makeBucket(): TokenBucket | null {
     if (this.#rate === Infinity || this.#rate === 0) return null;
-    const burstBytes = Math.max(BURST_BYTES_MIN, this.#rate * BURST_SECONDS);
+    const burstBytes = Math.max(
+      BURST_BYTES_MIN,
+      Math.min(this.#rate * BURST_SECONDS, this.#options.burstBytesMax ?? Infinity),
+    );
     return new TokenBucket({ bytesPerSecond: this.#rate, burstBytes }, this.#clock);
   }
 }

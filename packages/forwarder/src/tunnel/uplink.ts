@@ -2,11 +2,13 @@
  * What the pipeline sees of the way to the collector, whichever protocol it speaks:
  *
  *   tunnel     frames, sequences, acknowledgements, resending   tunnel-uplink.ts     nothing is lost silently
+ *   udp-tunnel datagrams with parity, no way back               udp/…                gaps are exact, loss is the link's
  *   udp-plain  one datagram per frame                           plain-udp-uplink.ts  for collectors that know no better
  *   tcp-plain  one connection per frame                         plain-tcp-uplink.ts  the same
  *
  * For all of them, at any moment and to the packet: offered + recovered = acknowledged + queued + dropped by reason.
  */
+import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
 import type { InterfaceName, Refuse, Welcome } from '@tapline/shared/tunnel/messages.ts';
@@ -19,8 +21,9 @@ import type { LinkRateOptions } from './link-rate.ts';
 import { PlainTcpUplink } from './plain-tcp-uplink.ts';
 import { PlainUdpUplink } from './plain-udp-uplink.ts';
 import { TunnelUplink } from './tunnel-uplink.ts';
+import { UdpTunnelUplink, type UdpTunnelOptions } from './udp/udp-tunnel-uplink.ts';
 
-export type UplinkProtocol = 'tunnel' | 'udp-plain' | 'tcp-plain';
+export type UplinkProtocol = 'tunnel' | 'udp-tunnel' | 'udp-plain' | 'tcp-plain';
 
 /** 64 MiB: at 100 Mbit/s of OT traffic that shrinks 10 times, about a minute without a collector. */
 export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
@@ -30,12 +33,12 @@ export type UplinkDropReason =
   | 'spool-full' // the same, for longer than the spool lasts: the oldest had to go
   | 'spool-damaged' // the disk did not give back what it was given
   | 'stopped' // not acknowledged when the stop's deadline came, or offered after it
-  | 'too-large' // plain modes: no datagram holds the frame
-  | 'send-failed'; // plain modes: the system or the peer did not take it
+  | 'too-large' // plain modes: no datagram holds the frame; udp-tunnel: no group does
+  | 'send-failed'; // plain modes and udp-tunnel: the system or the peer did not take it
 
 export interface UplinkOptions {
   readonly protocol: UplinkProtocol;
-  /** The wanted ones first. The plain modes know only the first. */
+  /** The wanted ones first. All but the tunnel know only the first. */
   readonly collectors: readonly [Collector, ...Collector[]];
   /** 1–64 of A–Z a–z 0–9 . _ -, not beginning with a dot: it names a directory at the collector. */
   readonly sensor: string;
@@ -59,13 +62,15 @@ export interface UplinkOptions {
   readonly reportIntervalMs?: number;
   /** `tapline-forwarder 0.1.0`, for the collector's list of sensors. */
   readonly software?: string;
+  /** Needed for `udp-tunnel`. */
+  readonly udp?: UdpTunnelOptions;
 }
 
 export interface UplinkCounters {
   offeredPackets: number;
   /** Captured bytes of the packets offered. */
   offeredBytes: number;
-  /** Durable at the collector. Plain modes, which know no answer: taken by the system or the connection. */
+  /** Durable at the collector. Modes that know no answer: taken by the system or the connection. */
   acknowledgedPackets: number;
   queuedPackets: number;
   /** Bytes of the queue, as they go over the wire. */
@@ -91,6 +96,8 @@ export interface UplinkCounters {
 /** One function per event. `reason` texts are sentences for a log. */
 export interface UplinkEvents {
   connected?(connection: Collector & { readonly welcome: Welcome }): void;
+  /** One-way: the first datagrams leave. Whether anybody takes them cannot be known here. */
+  sending?(link: Collector & { readonly epoch: string }): void;
   disconnected?(loss: {
     readonly reason: string;
     readonly retryMs: number;
@@ -166,6 +173,9 @@ export function createUplink(options: UplinkOptions, dependencies: UplinkDepende
   switch (options.protocol) {
     case 'tunnel':
       return new TunnelUplink(options, dependencies);
+    case 'udp-tunnel':
+      assert(options.udp !== undefined, 'udp-tunnel without its options');
+      return new UdpTunnelUplink(options, options.udp, dependencies);
     case 'udp-plain':
       return new PlainUdpUplink(options, dependencies);
     case 'tcp-plain':

@@ -106,6 +106,14 @@ export const host = z
   .regex(/^[A-Za-z0-9._:-]{1,253}$/, 'not a host name or address')
   .describe('write a host name or an IP address, such as 192.0.2.10');
 
+/** An interface as a multicast socket wants it: its IPv4 address, or for IPv6 `::%` and its name. */
+export const interfaceAddress = z
+  .string()
+  .refine((text) => /^::%[^\s%]{1,15}$/.test(text) || parseAddress(text) !== null, 'not an interface')
+  .describe(
+    "write the interface's IPv4 address, such as 192.0.2.10, or for IPv6 ::% and its name, such as ::%eth1",
+  );
+
 /** Where the metrics are served: loopback only. A probe opens no door. */
 export const loopbackListen = z
   .string()

@@ -1,0 +1,424 @@
+/**
+ * `udp-tunnel`: the tunnel for links on which nothing ever comes back, a data diode above all. Frames are those of the
+ * TCP tunnel; each travels as a group of datagrams with parity (docs/protocol.md, "The UDP tunnel").
+ *
+ * What must stay true:
+ * - offered = acknowledged + queued + dropped by reason, to the packet; *acknowledged* can only mean that the system took
+ *   at least as many datagrams of the group as restore it;
+ * - every BATCH and GAP bears the next sequence and is sent in that order, and each group says what came before it, so that
+ *   whatever the link loses, the receiver can tell to the packet what is missing; also what was given up at a stop;
+ * - the capture never waits for the link.
+ *
+ * HELLO is said every second, because a receiver may start at any time and cannot ask. It serves as heartbeat too: its
+ * group says where the sequence stands, so a lost tail is noticed within a second.
+ */
+import { isIPv4 } from 'node:net';
+import { assert } from '@tapline/shared/base/assert.ts';
+import type { Batch } from '@tapline/shared/packet/batch.ts';
+import { BATCH_BYTES_MAX } from '@tapline/shared/packet/batch.ts';
+import { encodeBye, encodeGap, encodeHello, encodeReport } from '@tapline/shared/tunnel/messages.ts';
+import { nanosecondsText } from '@tapline/shared/tunnel/messages.ts';
+import {
+  capturedBytesOf,
+  encodeBatch,
+  timeSpanOf,
+  type TimeSpan,
+} from '@tapline/shared/tunnel/packet-batch.ts';
+import type { CipherName } from '@tapline/shared/tunnel/datagram-seal.ts';
+import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { untilDrained } from '../drain-deadline.ts';
+import { GapTally } from '../gap-tally.ts';
+import { RoomWaiters } from '../room-waiters.ts';
+import { LinkRate } from '../link-rate.ts';
+import { newUplinkCounters, reportedCounters } from '../uplink-counters.ts';
+import {
+  QUEUE_BYTES_MAX,
+  type Uplink,
+  type UplinkDependencies,
+  type UplinkDropReason,
+  type UplinkOptions,
+} from '../uplink.ts';
+import { cutBatch } from './batch-cutter.ts';
+import { DatagramSender } from './datagram-sender.ts';
+import { GroupEncoder, type OutgoingDatagram, type OutgoingFrame } from './group-encoder.ts';
+
+const OVERHEAD_BYTES = { 4: 28, 6: 48 } as const;
+const HELLO_INTERVAL_MS = 1000;
+const REPORT_INTERVAL_MS = 10_000;
+/** How long a group waits for others to be interleaved with. */
+const LINGER_MS = 100;
+/** 250 Mbit/s where nothing else is said. */
+export const UDP_BYTES_PER_SECOND = 31_250_000;
+/** 10 ms at 50 Mbit/s, and what a receive buffer of the default size holds. */
+const BURST_BYTES = 64 * 1024;
+const FAREWELLS = 5;
+const FAREWELL_INTERVAL_MS = 20;
+/** As in the TCP tunnel: a full queue takes batches again when it is three quarters full. */
+const REFILL_SHARE = 0.75;
+/** What compression is trusted to do for the next batch, beyond which a group would be far from its size. */
+const RATIO_MAX = 30;
+
+/** What `udp-tunnel` needs beside `UplinkOptions`. */
+export interface UdpTunnelOptions {
+  /** Of the narrowest hop: what an IP packet may have, e.g. 1500. */
+  readonly mtu: number;
+  /** Nominal data shards of a group, and the parity shards for so many. */
+  readonly data: number;
+  readonly parity: number;
+  /** Groups that are sent interleaved. */
+  readonly interleave: number;
+  readonly seal: { readonly keyId: number; readonly secret: Uint8Array; readonly cipher: CipherName } | null;
+  readonly ttl?: number;
+  readonly multicastInterface?: string;
+}
+
+export class UdpTunnelUplink implements Uplink {
+  readonly counters = newUplinkCounters();
+  readonly #options: UplinkOptions;
+  readonly #dependencies: UplinkDependencies;
+  readonly #clock: TunnelClock;
+  readonly #interleave: number;
+  readonly #queueBytesMax: number;
+  readonly #encoder: GroupEncoder;
+  readonly #sender: DatagramSender;
+  readonly #room = new RoomWaiters();
+  readonly #gaps = new Map<UplinkDropReason, GapTally>();
+  /** BATCH and GAP frames that are not yet datagrams. */
+  #queue: OutgoingFrame[] = [];
+  #head = 0;
+  /** HELLO, REPORT, BYE: they go out with the next block. */
+  #controls: OutgoingFrame[] = [];
+  /** Datagrams of a frame that were settled: all, and those the system took. */
+  readonly #unsettled = new Map<OutgoingFrame, { settled: number; taken: number }>();
+  #nextSequence = 1;
+  /** Record bytes per byte of a frame, as the last batch showed. */
+  #ratio = 1;
+  #full = false;
+  #failing = false;
+  #state: 'idle' | 'running' | 'draining' | 'closed' = 'idle';
+  #finish: (() => void) | null = null;
+  #cancelLinger: (() => void) | null = null;
+  #isLingerOver = false;
+  #cancelHello: () => void = () => undefined;
+  #cancelReport: () => void = () => undefined;
+
+  constructor(options: UplinkOptions, udp: UdpTunnelOptions, dependencies: UplinkDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#clock = dependencies.clock ?? systemTunnelClock;
+    this.#interleave = udp.interleave;
+    this.#queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
+    this.#encoder = new GroupEncoder(
+      {
+        mtu: udp.mtu,
+        // A name may turn out to be either: the larger header fits both.
+        overheadBytes: OVERHEAD_BYTES[isIPv4(options.collectors[0].host) ? 4 : 6],
+        ratio: { data: udp.data, parity: udp.parity },
+        seal: udp.seal,
+      },
+      this.#clock.wallMs(),
+    );
+    const { ttl, multicastInterface } = udp;
+    this.#sender = new DatagramSender(
+      {
+        ...options.collectors[0],
+        overheadBytes: OVERHEAD_BYTES,
+        ...(ttl === undefined ? {} : { ttl }),
+        ...(multicastInterface === undefined ? {} : { multicastInterface }),
+      },
+      {
+        rate: new LinkRate(
+          {
+            ...(options.rate ?? { bytesPerSecond: UDP_BYTES_PER_SECOND, windows: [] }),
+            burstBytesMax: BURST_BYTES,
+          },
+          this.#clock,
+        ),
+        clock: this.#clock,
+        handlers: {
+          opened: (address) => {
+            this.#opened(address);
+          },
+          wanted: () => {
+            this.#pump();
+          },
+          settled: (datagram, wasTaken) => {
+            this.#settled(datagram, wasTaken);
+          },
+          idle: () => {
+            this.#pump();
+            this.#finishWhenDone();
+          },
+          failed: (message) => {
+            if (!this.#failing) this.#dependencies.events.sendFailed?.({ message });
+            this.#failing = true;
+          },
+        },
+      },
+    );
+  }
+
+  /** 16 hex digits: names this life of the sequence. */
+  get epoch(): string {
+    return this.#encoder.epoch;
+  }
+
+  start(): void {
+    assert(this.#state === 'idle', 'the uplink was started twice');
+    this.#state = 'running';
+    void this.#sender.open();
+    this.#armReport();
+  }
+
+  offer(batch: Batch): boolean {
+    this.counters.offeredPackets += batch.packetCount;
+    this.counters.offeredBytes += capturedBytesOf(batch);
+    if (this.#state === 'draining' || this.#state === 'closed') {
+      this.counters.dropped.stopped += batch.packetCount;
+      return false;
+    }
+    if (this.#options.onFull === 'drop-newest' && !this.hasRoom()) {
+      this.#drop(batch, 'queue-full');
+      return false;
+    }
+    const bytesAim = Math.min(BATCH_BYTES_MAX, Math.floor(this.#encoder.frameBytesAim * this.#ratio));
+    for (const piece of cutBatch(batch, bytesAim)) this.#encode(piece);
+    this.#pump();
+    return true;
+  }
+
+  hasRoom(): boolean {
+    const { queuedBytes } = this.counters;
+    if (queuedBytes >= this.#queueBytesMax) this.#full = true;
+    else if (queuedBytes <= this.#queueBytesMax * REFILL_SHARE) this.#full = false;
+    return !this.#full;
+  }
+
+  waitForRoom(): Promise<void> {
+    if (this.#state === 'draining' || this.#state === 'closed' || this.hasRoom()) return Promise.resolve();
+    return this.#room.wait();
+  }
+
+  async drain(deadlineMs: number, hurry?: AbortSignal): Promise<number> {
+    if (this.#state === 'closed') return 0;
+    assert(this.#state !== 'draining', 'the uplink was drained twice');
+    this.#queueGaps();
+    this.#state = 'draining';
+    this.#room.release();
+    await untilDrained({ deadlineMs, hurry, clock: this.#clock }, (done) => {
+      this.#finish = done;
+      this.#pump();
+      this.#finishWhenDone();
+    });
+    this.#finish = null;
+    const abandoned = this.#abandon();
+    await this.#sayBye(hurry);
+    this.#close();
+    return abandoned;
+  }
+
+  /** One group of about the nominal size, or more of them when the batch shrank less than the last. */
+  #encode(batch: Batch): void {
+    this.#queueGaps();
+    const frame = encodeBatch(batch, this.#nextSequence, this.#options.compression);
+    if (!this.#encoder.fits(frame.byteLength)) {
+      if (batch.packetCount === 1) {
+        this.#drop(batch, 'too-large');
+        return;
+      }
+      for (const half of cutBatch(batch, Math.ceil(batch.byteLength / 2))) this.#encode(half);
+      return;
+    }
+    this.#ratio = Math.min(RATIO_MAX, Math.max(1, batch.byteLength / frame.byteLength));
+    const { oldestNs, newestNs } = nanosecondsOf(timeSpanOf(batch));
+    this.#push({
+      bytes: frame,
+      sequence: this.#nextSequence++,
+      packetCount: batch.packetCount,
+      standsFor: { packets: batch.packetCount, bytes: capturedBytesOf(batch), oldestNs, newestNs },
+    });
+  }
+
+  #push(frame: OutgoingFrame): void {
+    this.#queue.push(frame);
+    this.counters.queuedPackets += frame.packetCount;
+    this.counters.queuedBytes += frame.bytes.byteLength;
+  }
+
+  #drop(batch: Batch, reason: UplinkDropReason): void {
+    let gap = this.#gaps.get(reason);
+    if (gap === undefined) this.#gaps.set(reason, (gap = new GapTally()));
+    if (gap.packets === 0)
+      this.#dependencies.events.gapBegan?.({ reason, queuedBytes: this.counters.queuedBytes });
+    gap.add(batch.packetCount, capturedBytesOf(batch), timeSpanOf(batch), 0);
+    this.counters.dropped[reason] += batch.packetCount;
+  }
+
+  #queueGaps(): void {
+    for (const [reason, tally] of this.#gaps) {
+      if (tally.packets === 0) continue;
+      const gap = tally.take(reason);
+      const { packets, bytes, fromNs, toNs } = gap;
+      this.#push({
+        bytes: encodeGap(gap, this.#nextSequence),
+        sequence: this.#nextSequence++,
+        packetCount: 0,
+        standsFor: { packets, bytes, oldestNs: BigInt(fromNs), newestNs: BigInt(toNs) },
+      });
+      this.counters.gapsReported++;
+      this.#dependencies.events.gapEnded?.(gap);
+    }
+  }
+
+  #opened(address: string): void {
+    const { port } = this.#options.collectors[0];
+    this.counters.connections++;
+    this.#dependencies.events.sending?.({ host: address, port, epoch: this.epoch });
+    this.#sayHello();
+  }
+
+  #sayHello(): void {
+    this.#cancelHello();
+    // Behind a link that is not there they would only pile up.
+    if (this.#controls.length === 0) {
+      const { sensor, software = 'tapline-forwarder', compression } = this.#options;
+      this.#pushControl(
+        encodeHello({
+          sensor,
+          epoch: this.epoch,
+          software,
+          firstSequence: 1,
+          codecs: compression === 'none' ? ['none'] : [compression, 'none'],
+          interfaces: [...(this.#dependencies.interfaces?.() ?? [])],
+          sentAtMs: this.#clock.wallMs(),
+        }),
+      );
+      this.#pump();
+    }
+    this.#cancelHello = this.#clock.after(this.#options.heartbeatIntervalMs ?? HELLO_INTERVAL_MS, () => {
+      this.#sayHello();
+    });
+  }
+
+  #armReport(): void {
+    this.#cancelReport = this.#clock.after(this.#options.reportIntervalMs ?? REPORT_INTERVAL_MS, () => {
+      // A gap must not wait for the next packet to be reported.
+      if (this.hasRoom()) this.#queueGaps();
+      if (this.#controls.length < 2) this.#report(false);
+      this.#pump();
+      this.#armReport();
+    });
+  }
+
+  #report(final: boolean): void {
+    const counters = { ...reportedCounters(this.counters), ...this.#dependencies.report?.() };
+    const interfaces = [...(this.#dependencies.interfaces?.() ?? [])];
+    this.#pushControl(encodeReport({ sentAtMs: this.#clock.wallMs(), final, counters, interfaces }));
+  }
+
+  #pushControl(bytes: Uint8Array): void {
+    if (this.#encoder.fits(bytes.byteLength))
+      this.#controls.push({ bytes, sequence: 0, packetCount: 0, standsFor: null });
+  }
+
+  /** Makes blocks while the sender wants them: full ones, or what there is when it has waited long enough. */
+  #pump(): void {
+    while (this.#sender.wantsMore) {
+      const waiting = this.#queue.length - this.#head;
+      const isDue = waiting >= this.#interleave || this.#isLingerOver || this.#state === 'draining';
+      if (this.#controls.length === 0 && (waiting === 0 || !isDue)) break;
+      const frames = this.#queue.slice(this.#head, this.#head + this.#interleave);
+      this.#forget(frames.length);
+      this.#endLinger();
+      for (const frame of frames) this.#unsettled.set(frame, { settled: 0, taken: 0 });
+      const block = [...this.#controls, ...frames];
+      this.#controls = [];
+      this.#sender.push(this.#encoder.encodeBlock(block));
+    }
+    if (this.#queue.length > this.#head && this.#cancelLinger === null && !this.#isLingerOver)
+      this.#cancelLinger = this.#clock.after(LINGER_MS, () => {
+        this.#cancelLinger = null;
+        this.#isLingerOver = true;
+        this.#pump();
+      });
+  }
+
+  #endLinger(): void {
+    this.#cancelLinger?.();
+    this.#cancelLinger = null;
+    this.#isLingerOver = false;
+  }
+
+  #forget(count: number): void {
+    this.#head += count;
+    if (this.#head < 1024 && this.#head < this.#queue.length) return;
+    this.#queue.splice(0, this.#head);
+    this.#head = 0;
+  }
+
+  #settled(datagram: OutgoingDatagram, wasTaken: boolean): void {
+    const { counters } = this;
+    if (wasTaken) this.#failing = false;
+    counters.sentBytes = this.#sender.sentBytes;
+    const { frame } = datagram;
+    const progress = this.#unsettled.get(frame);
+    if (progress === undefined) return;
+    progress.settled++;
+    if (wasTaken) progress.taken++;
+    if (progress.settled < datagram.shards) return;
+    this.#unsettled.delete(frame);
+    counters.queuedPackets -= frame.packetCount;
+    counters.queuedBytes -= frame.bytes.byteLength;
+    if (progress.taken >= datagram.dataShards) {
+      counters.acknowledgedPackets += frame.packetCount;
+      counters.sentPackets += frame.packetCount;
+    } else counters.dropped['send-failed'] += frame.packetCount;
+    if (this.hasRoom()) this.#room.release();
+  }
+
+  #finishWhenDone(): void {
+    if (this.#state === 'draining' && this.#queue.length === this.#head && this.#sender.isIdle)
+      this.#finish?.();
+  }
+
+  /** What was not sent is told by the farewells all the same: their groups speak of everything before. */
+  #abandon(): number {
+    const packets = this.counters.queuedPackets;
+    for (const frame of this.#queue.splice(0).slice(this.#head)) this.#encoder.skip(frame);
+    this.#head = 0;
+    this.#unsettled.clear();
+    this.#sender.clear();
+    this.counters.dropped.stopped += packets;
+    this.counters.queuedPackets = this.counters.queuedBytes = 0;
+    if (packets > 0) this.#dependencies.events.abandoned?.({ packets });
+    return packets;
+  }
+
+  /** The last report and several goodbyes, some time apart: nobody will ask for them again. */
+  async #sayBye(hurry: AbortSignal | undefined): Promise<void> {
+    this.#cancelHello();
+    if (!this.#sender.isOpen) return;
+    this.#controls = [];
+    this.#report(true);
+    for (let left = FAREWELLS; left > 0 && hurry?.aborted !== true; left--) {
+      this.#pushControl(encodeBye({ reason: 'done' }));
+      this.#pump();
+      await new Promise<void>((resolve) => this.#clock.after(FAREWELL_INTERVAL_MS, resolve));
+    }
+  }
+
+  #close(): void {
+    this.#state = 'closed';
+    this.#endLinger();
+    this.#cancelHello();
+    this.#cancelReport();
+    this.#sender.close();
+  }
+}
+
+function nanosecondsOf(span: TimeSpan): { oldestNs: bigint; newestNs: bigint } {
+  return {
+    oldestNs: BigInt(nanosecondsText(span.oldestSeconds, span.oldestNanoseconds)),
+    newestNs: BigInt(nanosecondsText(span.newestSeconds, span.newestNanoseconds)),
+  };
+}

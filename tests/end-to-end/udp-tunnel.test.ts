@@ -1,0 +1,601 @@
+/**
+ * Forwarder and collector halves of the one-way tunnel against each other, over real sockets and a relay that behaves as
+ * badly as its seed says. The question: is every packet offered at the collector, once and in order, or in a gap that is
+ * exact? And is what is missing no more than the parity had to let go?
+ */
+import { afterEach, describe, expect, it } from 'vitest';
+import type { DatagramKey } from '../../packages/collector/src/listen/datagram-intake.ts';
+import type { GapEntry } from '../../packages/collector/src/session/gap-list.ts';
+import {
+  UdpTunnelUplink,
+  type UdpTunnelOptions,
+} from '../../packages/forwarder/src/tunnel/udp/udp-tunnel-uplink.ts';
+import { GroupEncoder } from '../../packages/forwarder/src/tunnel/udp/group-encoder.ts';
+import type { UplinkOptions } from '../../packages/forwarder/src/tunnel/uplink.ts';
+import { readDatagramHeader, type DatagramHeader } from '../../packages/shared/src/tunnel/datagram.ts';
+import { encodeBatch } from '../../packages/shared/src/tunnel/packet-batch.ts';
+import { numberedBatch, seededRandom } from '../../packages/shared/src/tunnel/tunnel-test-support.ts';
+import type { MemoryDisk } from '../support/memory-store.ts';
+import { UdpCollector, type UdpCollectorOptions } from '../support/udp-collector.ts';
+import { UdpRelay, type LinkFaults } from '../support/udp-relay.ts';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const KEY: DatagramKey = { id: 7, sensor: 'probe-1', secret: new Uint8Array(32).fill(9) };
+const SEAL: NonNullable<UdpTunnelOptions['seal']> = { keyId: 7, secret: KEY.secret, cipher: 'aes-256-gcm' };
+const CHACHA: UdpTunnelOptions['seal'] = { keyId: 7, secret: KEY.secret, cipher: 'chacha20-poly1305' };
+/** Slow enough that neither relay nor collector, which share this thread, lose anything themselves. */
+const PACE = 8 * 1024 * 1024;
+
+async function startCollector(options: UdpCollectorOptions = {}): Promise<UdpCollector> {
+  const collector = await new UdpCollector(options).open();
+  cleanups.push(() => collector.close().catch(() => undefined));
+  return collector;
+}
+
+async function startRelay(
+  port: number,
+  faults: LinkFaults,
+  isRecording = false,
+): Promise<UdpRelay & { port: number }> {
+  const relay = new UdpRelay(faults, isRecording);
+  const relayPort = await relay.open(port);
+  cleanups.push(() => relay.close().catch(() => undefined));
+  return Object.assign(relay, { port: relayPort });
+}
+
+function startUplink(
+  port: number,
+  udp: Partial<UdpTunnelOptions> = {},
+  options: Partial<UplinkOptions> = {},
+): UdpTunnelUplink {
+  const uplink = new UdpTunnelUplink(
+    {
+      protocol: 'udp-tunnel',
+      collectors: [{ host: '127.0.0.1', port }],
+      rate: { bytesPerSecond: PACE, windows: [] },
+      sensor: 'probe-1',
+      compression: 'none',
+      onFull: 'wait',
+      queueBytesMax: 400_000,
+      heartbeatIntervalMs: 100,
+      ...options,
+    },
+    { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null, ...udp },
+    { events: {} },
+  );
+  cleanups.push(() => uplink.drain(0));
+  uplink.start();
+  return uplink;
+}
+
+async function offerNumbers(
+  uplink: UdpTunnelUplink,
+  first: number,
+  last: number,
+  random: () => number,
+): Promise<void> {
+  for (let next = first; next <= last;) {
+    await uplink.waitForRoom();
+    const count = Math.min(last - next + 1, 1 + Math.floor(random() * 400));
+    uplink.offer(numberedBatch(next, count, 60 + Math.floor(random() * 200)));
+    next += count;
+    expectBalance(uplink);
+  }
+}
+
+function expectBalance({ counters }: UdpTunnelUplink): void {
+  const dropped = Object.values(counters.dropped).reduce((sum, count) => sum + count, 0);
+  expect(counters.acknowledgedPackets + counters.queuedPackets + dropped).toBe(counters.offeredPackets);
+}
+
+function numbers(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 4000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(condition()).toBe(true);
+}
+
+/** The time that `numberedBatch` gives a packet. */
+function timeOf(number: number): bigint {
+  return (
+    (1_767_225_600n + BigInt(Math.floor(number / 1000))) * 1_000_000_000n + BigInt(number % 1000) * 1_000_000n
+  );
+}
+
+/** Stored and gaps make up what was offered, to the packet; what is missing lies within the gaps' times. */
+function expectExact(disk: MemoryDisk, last: number): { missing: number } {
+  const stored = new Set(disk.numbers);
+  expect(stored.size).toBe(disk.numbers.length);
+  expect(disk.numbers).toEqual([...disk.numbers].sort((a, b) => a - b));
+  const gapPackets = disk.gaps.reduce((sum, { packets }) => sum + (packets ?? NaN), 0);
+  expect(disk.numbers.length + gapPackets).toBe(last);
+  const spans = disk.gaps.map(({ fromNs, toNs }) => [BigInt(fromNs ?? ''), BigInt(toNs ?? '')] as const);
+  for (const number of numbers(1, last))
+    if (!stored.has(number)) {
+      const time = timeOf(number);
+      expect(
+        spans.some(([from, to]) => from <= time && time <= to),
+        `packet ${number} in a gap`,
+      ).toBe(true);
+    }
+  return { missing: gapPackets };
+}
+
+describe('the one-way tunnel', () => {
+  it.each([
+    ['without a seal', null],
+    ['with AES-256-GCM', SEAL],
+    ['with ChaCha20-Poly1305', CHACHA],
+  ])('carries every packet once and in order %s', async (_, seal) => {
+    const collector = await startCollector({
+      keys: seal === null ? [] : [KEY],
+      isKeyRequired: seal !== null,
+    });
+    const uplink = startUplink(collector.port, { seal }, { compression: 'zstd' });
+    await offerNumbers(uplink, 1, 20_000, seededRandom(3));
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 20_000);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20_000));
+    expect(collector.disk('probe-1').gaps).toEqual([]);
+    expect(uplink.counters.acknowledgedPackets).toBe(20_000);
+    expect(collector.sessions.sensors[0]?.report).toMatchObject({ final: true });
+    expect(collector.tunnel.counters).toMatchObject({
+      lostGroups: 0,
+      repairedDatagrams: 0,
+      malformedGroups: 0,
+    });
+    expect(collector.tunnel.missingDatagrams).toBe(0);
+  });
+
+  it('repairs every pattern of two losses in 10 + 2', async () => {
+    const patterns: [number, number][] = [];
+    for (let a = 0; a < 12; a++) for (let b = a + 1; b < 12; b++) patterns.push([a, b]);
+    const seen = new Set<number>();
+    const collector = await startCollector();
+    const relay = await startRelay(collector.port, {
+      drop: (_, bytes) => {
+        const { dataShards, group, shard } = headerOf(bytes);
+        if (dataShards !== 10) return false;
+        const pattern = group % patterns.length;
+        seen.add(pattern);
+        return patterns[pattern]?.includes(shard) === true;
+      },
+    });
+    const uplink = startUplink(relay.port);
+    // 40 records of 16 + 330 bytes: nine to ten shards of 1,428.
+    for (let first = 1; first <= 200 * 40; first += 40) {
+      await uplink.waitForRoom();
+      uplink.offer(numberedBatch(first, 40, 330));
+    }
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.sessions.sensors[0]?.isConnected === false);
+    await collector.sessions.close(5000);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 8000));
+    expect(collector.disk('probe-1').gaps).toEqual([]);
+    expect(seen.size).toBe(66);
+    expect(relay.dropped).toBeGreaterThan(390);
+    expect(collector.tunnel.counters.lostGroups).toBe(0);
+    expect(collector.tunnel.counters.repairedDatagrams).toBeGreaterThan(300);
+    expect(collector.tunnel.missingDatagrams).toBe(relay.dropped);
+  });
+
+  it.each([0, 1, 2, 3, 4, 5, 6, 7])(
+    'repairs bursts of interleave × parity, wherever they begin (offset %i)',
+    async (offset) => {
+      const collector = await startCollector();
+      // Blocks are of 48 datagrams, and 2 more where a HELLO goes along: 59 is prime to both.
+      const relay = await startRelay(collector.port, { drop: (index) => (index + offset * 7) % 59 < 8 });
+      const uplink = new UdpTunnelUplink(
+        {
+          protocol: 'udp-tunnel',
+          collectors: [{ host: '127.0.0.1', port: relay.port }],
+          rate: { bytesPerSecond: PACE, windows: [] },
+          sensor: 'probe-1',
+          compression: 'none',
+          onFull: 'wait',
+          heartbeatIntervalMs: 50,
+        },
+        { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null },
+        { events: {} },
+      );
+      cleanups.push(() => uplink.drain(0));
+      for (let first = 1; first <= 80 * 40; first += 40) uplink.offer(numberedBatch(first, 40, 330));
+      uplink.start();
+      expect(await uplink.drain(30_000)).toBe(0);
+      await until(() => collector.disk('probe-1').numbers.length === 3200);
+      expect(collector.disk('probe-1').gaps).toEqual([]);
+      expect(relay.dropped).toBeGreaterThan(100);
+    },
+  );
+
+  it.each([
+    [0.05, 1, null],
+    [0.05, 2, SEAL],
+    [0.3, 3, null],
+    [0.3, 4, SEAL],
+  ])(
+    'at %f random loss (seed %i) misses just the groups that lost more than their parity, and every packet stands in a gap',
+    async (share, seed, seal) => {
+      const random = seededRandom(seed);
+      const offering = seededRandom(seed + 100);
+      const collector = await startCollector({ keys: [KEY], isKeyRequired: seal !== null });
+      const sensor = seal === null ? 'probe-2' : 'probe-1';
+      const lossOf = new Map<number, { lost: number; shards: number; parity: number; data: boolean }>();
+      const relay = await startRelay(collector.port, {
+        drop: (_, bytes) => {
+          const { group, dataShards, parityShards } = headerOf(bytes);
+          const shards = dataShards + parityShards;
+          const entry = lossOf.get(group) ?? { lost: 0, shards, parity: parityShards, data: dataShards > 1 };
+          lossOf.set(group, entry);
+          const isLost = random() < share;
+          if (isLost) entry.lost++;
+          return isLost;
+        },
+      });
+      const uplink = startUplink(relay.port, { seal }, { sensor });
+      await offerNumbers(uplink, 1, 40_000, offering);
+      expect(await uplink.drain(30_000)).toBe(0);
+      await until(() => collector.sessions.sensors[0]?.isConnected === false);
+      await collector.close();
+      const disk = collector.disk(sensor);
+      const { missing } = expectExact(disk, 40_000);
+
+      const groups = [...lossOf.values()];
+      const unrepairable = groups.filter(({ lost, parity }) => lost > parity).length;
+      // Those that come after the goodbye are no longer asked for.
+      expect(collector.tunnel.counters.lostGroups).toBeLessThanOrEqual(unrepairable);
+      expect(collector.tunnel.counters.lostGroups).toBeGreaterThanOrEqual(unrepairable - 5);
+
+      const chances = groups.map(({ shards, parity }) => tailOf(shards, share, parity));
+      const mean = chances.reduce((sum, chance) => sum + chance, 0);
+      const deviation = Math.sqrt(chances.reduce((sum, chance) => sum + chance * (1 - chance), 0));
+      // Five standard deviations: one run in some millions would be beyond.
+      expect(unrepairable).toBeLessThanOrEqual(mean + 5 * deviation + 1);
+      console.log(
+        `loss ${share}: ${groups.length} groups, ${unrepairable} beyond their parity (binomial law: ${mean.toFixed(1)} ± ${deviation.toFixed(1)}), ${missing} of 40000 packets missing, ${collector.tunnel.counters.repairedDatagrams} datagrams repaired`,
+      );
+    },
+  );
+
+  it('restores order and drops doubles', async () => {
+    const random = seededRandom(6);
+    const collector = await startCollector({ keys: [KEY], isKeyRequired: true });
+    const relay = await startRelay(collector.port, {
+      duplicate: 0.1,
+      reorder: { share: 0.2, by: 40 },
+      random,
+    });
+    const uplink = startUplink(relay.port, { seal: SEAL });
+    await offerNumbers(uplink, 1, 20_000, random);
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 20_000);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20_000));
+    expect(collector.disk('probe-1').gaps).toEqual([]);
+    expect(collector.tunnel.counters.rejected.replayed).toBeGreaterThan(10);
+  });
+
+  it.each([
+    ['not sealed', null],
+    ['sealed', SEAL],
+  ])('takes a damaged datagram for a lost one (%s)', async (_, seal) => {
+    const random = seededRandom(7);
+    const collector = await startCollector({
+      keys: seal === null ? [] : [KEY],
+      isKeyRequired: seal !== null,
+    });
+    const relay = await startRelay(collector.port, { corrupt: 0.02, random });
+    const uplink = startUplink(relay.port, { seal });
+    await offerNumbers(uplink, 1, 20_000, random);
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.sessions.sensors[0]?.isConnected === false);
+    await collector.close();
+    expectExact(collector.disk('probe-1'), 20_000);
+    const { rejected } = collector.tunnel.counters;
+    const refused = Object.values(rejected).reduce((sum, count) => sum + count, 0) - rejected['old-epoch'];
+    // One whose magic was damaged does not even look like the tunnel's.
+    expect(refused + collector.listener.counters.strangerDatagrams).toBe(relay.corrupted);
+    expect(relay.corrupted).toBeGreaterThan(20);
+    expect(collector.tunnel.counters.malformedGroups).toBe(0);
+  });
+
+  it('notices a lost tail by what is said after it', async () => {
+    const collector = await startCollector();
+    let isCut = false;
+    const relay = await startRelay(collector.port, {
+      drop: (_, bytes) => isCut && headerOf(bytes).dataShards > 1,
+    });
+    const uplink = startUplink(relay.port);
+    await offerNumbers(uplink, 1, 1000, seededRandom(1));
+    await until(() => collector.disk('probe-1').numbers.length === 1000);
+    isCut = true;
+    uplink.offer(numberedBatch(1001, 500, 100));
+    const { gaps } = collector.disk('probe-1');
+    const sum = (of: (gap: GapEntry) => number | null): number =>
+      gaps.reduce((total, gap) => total + (of(gap) ?? NaN), 0);
+    await until(() => sum(({ packets }) => packets) === 500);
+    expect(sum(({ bytes }) => bytes)).toBe(50_000);
+    expect(gaps[0]).toMatchObject({ reason: 'datagrams-lost', fromNs: String(timeOf(1000)) });
+    expect(gaps.at(-1)).toMatchObject({ toNs: String(timeOf(1500)) });
+    expect(await uplink.drain(5000)).toBe(0);
+  });
+
+  it('reports what a full queue had to drop, and what was given up at a stop', async () => {
+    const collector = await startCollector();
+    const uplink = startUplink(
+      collector.port,
+      {},
+      {
+        onFull: 'drop-newest',
+        queueBytesMax: 60_000,
+        rate: { bytesPerSecond: 400_000, windows: [] },
+      },
+    );
+    for (let first = 1; first <= 5000; first += 100) {
+      uplink.offer(numberedBatch(first, 100, 100));
+      await new Promise((resolve) => setTimeout(resolve, 8));
+      expectBalance(uplink);
+    }
+    const abandoned = await uplink.drain(20);
+    expect(abandoned).toBeGreaterThan(0);
+    expectBalance(uplink);
+    await until(() => collector.sessions.sensors[0]?.isConnected === false);
+    await collector.close();
+    const disk = collector.disk('probe-1');
+    const { missing } = expectExact(disk, 5000);
+    const { dropped } = uplink.counters;
+    expect(dropped['queue-full']).toBeGreaterThan(0);
+    expect(dropped.stopped).toBe(abandoned);
+    // A datagram that was already the system's may have arrived; nothing else can differ.
+    expect(missing).toBeLessThanOrEqual(dropped['queue-full'] + dropped.stopped);
+    expect(new Set(disk.gaps.map(({ reason }) => reason))).toEqual(new Set(['queue-full', 'datagrams-lost']));
+  });
+
+  it('carries jumbo packets as larger groups, and reports one that no group can hold', async () => {
+    const collector = await startCollector();
+    const uplink = startUplink(collector.port, { mtu: 576 }, { queueBytesMax: 8_000_000 });
+    uplink.offer(numberedBatch(1, 2, 9000));
+    uplink.offer(numberedBatch(3, 1, 90_000));
+    uplink.offer(numberedBatch(4, 1, 200_000));
+    uplink.offer(numberedBatch(5, 2));
+    expect(await uplink.drain(10_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 5);
+    expect(collector.disk('probe-1').numbers).toEqual([1, 2, 3, 5, 6]);
+    expect(collector.disk('probe-1').gaps).toMatchObject([
+      { packets: 1, bytes: 200_000, reason: 'too-large' },
+    ]);
+    expect(uplink.counters.dropped['too-large']).toBe(1);
+    expectBalance(uplink);
+  });
+
+  it('counts what the store had no room for, exactly', async () => {
+    const collector = await startCollector({ bytesMax: 200_000, uncommittedBytesMax: 50_000 });
+    collector.disk('probe-1').commitMs = 60;
+    const uplink = startUplink(collector.port);
+    await offerNumbers(uplink, 1, 20_000, seededRandom(8));
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.sessions.sensors[0]?.isConnected === false);
+    await collector.close();
+    const disk = collector.disk('probe-1');
+    const { missing } = expectExact(disk, 20_000);
+    expect(missing).toBeGreaterThan(0);
+    expect(disk.gaps[0]?.reason).toBe('collector-overloaded');
+    expect(collector.tunnel.counters.overloadedGroups).toBeGreaterThan(0);
+    expect(collector.tunnel.heldBytes).toBe(0);
+  });
+
+  it('waits for a link that is not there, says so once, and gives up at a stop what it still holds', async () => {
+    const failures: string[] = [];
+    const uplink = new UdpTunnelUplink(
+      {
+        protocol: 'udp-tunnel',
+        // Nobody may send there without asking: the system refuses every datagram.
+        collectors: [{ host: '255.255.255.255', port: 9 }],
+        sensor: 'probe-1',
+        compression: 'none',
+        onFull: 'drop-newest',
+        queueBytesMax: 50_000,
+      },
+      { mtu: 1500, data: 10, parity: 2, interleave: 4, seal: null },
+      { events: { sendFailed: ({ message }) => failures.push(message) } },
+    );
+    uplink.start();
+    for (let first = 1; first <= 3000; first += 100) {
+      uplink.offer(numberedBatch(first, 100, 100));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect(uplink.hasRoom()).toBe(false);
+    expect(uplink.counters.dropped['queue-full']).toBeGreaterThan(0);
+    expect(uplink.counters.acknowledgedPackets).toBe(0);
+    const abandoned = await uplink.drain(50);
+    expect(abandoned).toBe(uplink.counters.dropped.stopped);
+    expect(abandoned + uplink.counters.dropped['queue-full']).toBe(3000);
+    expectBalance(uplink);
+    expect(failures).toHaveLength(1);
+  });
+
+  it('goes on after a crash of the collector; what was not durable, and what came meanwhile, is one exact gap', async () => {
+    const random = seededRandom(9);
+    let collector = await startCollector();
+    const { disks } = collector;
+    const relay = await startRelay(collector.port, {});
+    const uplink = startUplink(relay.port);
+    await offerNumbers(uplink, 1, 8000, random);
+    await until(() => collector.disk('probe-1').numbers.length > 2000);
+    await collector.crash();
+    const stored = collector.disk('probe-1').numbers.length;
+    await offerNumbers(uplink, 8001, 12_000, random);
+    await until(() => uplink.counters.queuedPackets === 0);
+    collector = await startCollector({ disks });
+    relay.setTarget(collector.port);
+    await offerNumbers(uplink, 12_001, 20_000, random);
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.sessions.sensors[0]?.isConnected === false);
+    await collector.close();
+    const disk = collector.disk('probe-1');
+    expectExact(disk, 20_000);
+    expect(disk.gaps).toHaveLength(1);
+    expect(disk.gaps[0]?.fromNs).toBe(String(timeOf(stored)));
+  });
+});
+
+describe('a recorded stream', () => {
+  async function record(): Promise<{ relay: UdpRelay & { port: number }; collector: UdpCollector }> {
+    const collector = await startCollector({ keys: [KEY], isKeyRequired: true });
+    const relay = await startRelay(collector.port, {}, true);
+    const uplink = startUplink(relay.port, { seal: SEAL });
+    await offerNumbers(uplink, 1, 5000, seededRandom(10));
+    expect(await uplink.drain(30_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 5000);
+    return { relay, collector };
+  }
+
+  async function replay(relay: UdpRelay): Promise<void> {
+    for (const bytes of relay.recording) await relay.inject(bytes);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+  }
+
+  it('is worth nothing to the collector that took it', async () => {
+    const { relay, collector } = await record();
+    await replay(relay);
+    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 5000));
+    expect(collector.disk('probe-1').gaps).toEqual([]);
+    expect(collector.tunnel.counters.rejected.replayed).toBe(relay.recording.length);
+  });
+
+  it('is worth nothing after a restart', async () => {
+    const { relay, collector } = await record();
+    await collector.close();
+    const next = await startCollector({ keys: [KEY], isKeyRequired: true, disks: collector.disks });
+    relay.setTarget(next.port);
+    await replay(relay);
+    await next.close();
+    expect(next.disk('probe-1').numbers).toEqual(numbers(1, 5000));
+    expect(next.disk('probe-1').gaps).toEqual([]);
+    expect(next.sessions.sensors[0]?.counters).toMatchObject({ packets: 0, gaps: 0, lostPackets: 0 });
+  });
+
+  it('of an older epoch is refused by name, before and after a restart', async () => {
+    const { relay, collector } = await record();
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    const uplink = startUplink(relay.port, { seal: SEAL });
+    const recorded = relay.recording.splice(0);
+    uplink.offer(numberedBatch(5001, 100));
+    expect(await uplink.drain(10_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 5100);
+    relay.recording.splice(0, Infinity, ...recorded);
+    await replay(relay);
+    expect(collector.tunnel.counters.rejected['old-epoch']).toBe(recorded.length);
+    await collector.close();
+    const refusals: string[] = [];
+    const next = await startCollector({
+      keys: [KEY],
+      isKeyRequired: true,
+      disks: collector.disks,
+      events: { epochRefused: ({ reason }) => refusals.push(reason) },
+    });
+    relay.setTarget(next.port);
+    await replay(relay);
+    expect(next.tunnel.counters.rejected['old-epoch']).toBe(recorded.length);
+    expect(refusals[0]).toContain('a later epoch of this sensor is known');
+    await next.close();
+    expect(next.disk('probe-1').numbers).toEqual(numbers(1, 5100));
+    expect(next.disk('probe-1').gaps).toEqual([]);
+  });
+});
+
+describe('a collector of one-way sensors', () => {
+  it('lets nobody speak for another: wrong name, wrong key, no key', async () => {
+    const refusals: string[] = [];
+    const collector = await startCollector({
+      keys: [KEY, { id: 8, sensor: 'probe-8', secret: new Uint8Array(32).fill(8) }],
+      events: { epochRefused: ({ reason }) => refusals.push(reason) },
+    });
+    const { rejected } = collector.tunnel.counters;
+    const send = async (udp: Partial<UdpTunnelOptions>, sensor = 'probe-1'): Promise<void> => {
+      const uplink = startUplink(collector.port, udp, { sensor });
+      uplink.offer(numberedBatch(1, 10));
+      await uplink.drain(5000);
+    };
+    await send({ seal: { ...SEAL, keyId: 8, secret: new Uint8Array(32).fill(8) } });
+    await until(() => refusals.length === 1);
+    expect(refusals[0]).toContain('its key belongs to probe-8');
+    await send({ seal: { ...SEAL, secret: new Uint8Array(32).fill(1) } });
+    await until(() => rejected['not-authentic'] > 0);
+    await send({ seal: { ...SEAL, keyId: 99 } });
+    await until(() => rejected['unknown-key'] > 0);
+    await send({ seal: null });
+    await until(() => refusals.length === 2);
+    expect(refusals[1]).toContain('must seal');
+    expect(collector.disk('probe-1').numbers).toEqual([]);
+    await send({ seal: null }, 'probe-9');
+    await until(() => collector.disk('probe-9').numbers.length === 10);
+    await send({ seal: SEAL });
+    await until(() => collector.disk('probe-1').numbers.length === 10);
+  });
+
+  it('takes nothing without a seal where keys are required', async () => {
+    const collector = await startCollector({ isKeyRequired: true });
+    const uplink = startUplink(collector.port);
+    uplink.offer(numberedBatch(1, 10));
+    await uplink.drain(5000);
+    await until(() => collector.tunnel.counters.rejected['key-required'] > 10);
+    expect(collector.tunnel.epochCount).toBe(0);
+  });
+
+  it('keeps a bounded memory whatever epochs are invented, and serves those it has', async () => {
+    const collector = await startCollector({ bytesMax: 1_000_000 });
+    const uplink = startUplink(collector.port);
+    await offerNumbers(uplink, 1, 2000, seededRandom(11));
+    const stranger = new UdpRelay({});
+    await stranger.open(collector.port);
+    cleanups.push(() => stranger.close());
+    for (let i = 0; i < 3000; i++) {
+      const encoder = new GroupEncoder(
+        { mtu: 1500, overheadBytes: 28, ratio: { data: 10, parity: 2 }, seal: null, epochRandom: i % 200 },
+        1_800_000_000_000 + i,
+      );
+      const frame = encodeBatch(numberedBatch(1, 100, 100), 1, 'none');
+      const datagram = encoder.encodeBlock([{ bytes: frame, sequence: 0, packetCount: 0, standsFor: null }])[
+        i % 3
+      ];
+      await stranger.inject(datagram?.bytes as Buffer);
+      expect(collector.tunnel.heldBytes).toBeLessThan(1_000_000);
+      expect(collector.tunnel.epochCount).toBeLessThan(20);
+    }
+    await offerNumbers(uplink, 2001, 4000, seededRandom(11));
+    expect(await uplink.drain(10_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 4000);
+    expect(collector.tunnel.counters.rejected['no-hello']).toBeGreaterThan(100);
+  });
+
+  it('is spoken to over IPv6', async () => {
+    const collector = await startCollector({ listen: { host: '::1' } });
+    const uplink = startUplink(collector.port, {}, { collectors: [{ host: '::1', port: collector.port }] });
+    await offerNumbers(uplink, 1, 3000, seededRandom(12));
+    expect(await uplink.drain(10_000)).toBe(0);
+    await until(() => collector.disk('probe-1').numbers.length === 3000);
+  });
+});
+
+/** The chance that of `shards` datagrams more than `parity` are lost: 1 - Σ C(n, i) p^i (1 - p)^(n - i). */
+function tailOf(shards: number, loss: number, parity: number): number {
+  let kept = 0;
+  let ways = 1;
+  for (let lost = 0; lost <= parity; lost++) {
+    kept += ways * loss ** lost * (1 - loss) ** (shards - lost);
+    ways = (ways * (shards - lost)) / (lost + 1);
+  }
+  return 1 - kept;
+}
+
+function headerOf(bytes: Uint8Array): DatagramHeader {
+  const header = readDatagramHeader(bytes);
+  if (typeof header === 'string') throw new Error(`no datagram: ${header}`);
+  return header;
+}
