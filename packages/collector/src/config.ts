@@ -71,6 +71,34 @@ const udp = z
   })
   .prefault({});
 
+/** IANA's and MikroTik's ports. */
+const MIRROR_PORTS = { vxlan: 4789, geneve: 6081, tzsp: 37_008, gre: 0, erspan: 0 } as const;
+
+const mirror = z
+  .strictObject({
+    protocol: z
+      .enum(['vxlan', 'geneve', 'tzsp', 'gre', 'erspan'])
+      .describe('write vxlan, geneve, tzsp, gre or erspan'),
+    bind: ipAddress,
+    port: port(0).optional(),
+    names: z
+      .array(
+        z.strictObject({
+          source: ipAddress,
+          id: z.number().int().min(0).max(0xffff_ffff).default(0).describe('write the VNI, session or key'),
+          sensor: z.string().regex(SENSOR_NAME, 'not a sensor name').describe('write a sensor’s name'),
+        }),
+      )
+      .max(1000)
+      .default([]),
+  })
+  .refine(({ protocol, port: number }) => number === undefined || MIRROR_PORTS[protocol] !== 0, {
+    path: ['port'],
+    error: 'does not go with gre and erspan: they have none',
+    when: ({ value }) => typeof value === 'object' && value !== null,
+  })
+  .transform(({ port: number, ...rest }) => ({ ...rest, port: number ?? MIRROR_PORTS[rest.protocol] }));
+
 export const collectorSchema = z
   .strictObject({
     bind: z
@@ -97,9 +125,11 @@ export const collectorSchema = z
       .strictObject({
         enable: z.boolean().default(true).describe('write true or false'),
         payload: z.enum(['auto', 'ethernet', 'ip']).default('auto').describe('write auto, ethernet or ip'),
+        tcp: z.enum(['auto', 'packet', 'stream']).default('auto').describe('write auto, packet or stream'),
       })
       .prefault({}),
     udp,
+    mirrors: z.array(mirror).max(16).default([]),
     routing_rules: routingRules,
     default_output_prefix: filePrefix.optional(),
     output_directories: z

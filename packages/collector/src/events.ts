@@ -4,6 +4,7 @@ import type { TlsIdentityEvents } from '@tapline/shared/system/tls-identity.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
 import type { DatagramEvents } from './listen/datagram-intake.ts';
 import type { FleetStatusDependencies } from './fleet/fleet-status.ts';
+import type { MirrorEvents } from './listen/mirror/mirror-intake.ts';
 import type { TcpListenerEvents } from './listen/tcp-listener.ts';
 import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
@@ -80,5 +81,11 @@ export function tlsEvents(log: Log): TlsIdentityEvents {
       log.error(failure, 'The new certificate is not usable; the old one stays in force.'),
     expiresSoon: (identity) => log.warn(identity, 'The certificate expires soon.'),
     keyExposed: (identity) => log.warn(identity, 'Others than the owner may read the private key.'),
+  };
+}
+
+export function mirrorEvents(log: Log): MirrorEvents {
+  return {
+    mirrorLost: (loss) => log.error(loss, 'A mirror’s counter shows that packets were lost on the way here.'),
   };
 }

@@ -3,6 +3,7 @@
  *
  *   TCP ─▶ listen ─┬─ "TAPL" ─▶ session (once, in order) ─▶ store ─▶ archive of the sensor ─▶ commit ─▶ acknowledge
  *                  └─ else ──▶ plain ─┐
+ *   mirrors ─▶ unwrap ─▶ archive of the mirror
  *   UDP ─▶ listen ─┬─ else ──▶ plain ─┴─▶ archive of the sender
  *                  └─ "TAPD" ─▶ groups (repaired, in order) ─▶ the sensor's intake, as from a session
  *
@@ -40,12 +41,15 @@ import {
   datagramEvents,
   fleetEvents,
   listenerEvents,
+  mirrorEvents,
   sessionEvents,
   storeEvents,
   tlsEvents,
 } from './events.ts';
 import { FleetStatus } from './fleet/fleet-status.ts';
 import { DatagramIntake, type DatagramKey } from './listen/datagram-intake.ts';
+import { MirrorIntake } from './listen/mirror/mirror-intake.ts';
+import { MirrorListener } from './listen/mirror/mirror-listener.ts';
 import { PlainArchives } from './listen/plain-archives.ts';
 import { PlainIntake } from './listen/plain-intake.ts';
 import { TcpListener } from './listen/tcp-listener.ts';
@@ -74,6 +78,9 @@ class Collector implements RunningDaemon {
   readonly #sessions: SessionTable;
   readonly #plain: PlainIntake;
   readonly #plainArchives: PlainArchives;
+  /** Unwrapped frames, by the name of their mirror. */
+  readonly #mirrored: PlainIntake;
+  readonly #mirrors: MirrorListener[] = [];
   #tls: TlsIdentity | null = null;
   #config: CollectorConfig;
   #fleet: FleetStatus | null = null;
@@ -111,6 +118,12 @@ class Collector implements RunningDaemon {
         this.#plainArchives.write(peer, batch);
       },
     });
+    this.#mirrored = new PlainIntake('auto', {
+      clock: systemTunnelClock,
+      deliver: (name, batch) => {
+        this.#plainArchives.write(name, batch);
+      },
+    });
     this.finished = aborted(context.stop).then(() => this.#close());
   }
 
@@ -127,6 +140,7 @@ class Collector implements RunningDaemon {
           host,
           port,
           protocol: plain.enable ? 'auto' : 'tunnel',
+          plainTcp: plain.tcp,
           connectionsMax: limits.connections_max,
           greetingTimeoutMs: limits.hello_timeout,
           tls: await this.#openTls(),
@@ -151,10 +165,25 @@ class Collector implements RunningDaemon {
         { address: host, port },
         'Packets are taken from other machines without encryption or authentication.',
       );
+    await this.#openMirrors();
     log.info(
       { address: address.address, port: address.port, protocol, tls: this.#tls !== null },
       'Listening for sensors.',
     );
+  }
+
+  async #openMirrors(): Promise<void> {
+    const { log } = this.#context;
+    for (const { protocol, bind, port, names } of this.#config.mirrors) {
+      const intake = new MirrorIntake(
+        { protocol, names },
+        { packets: this.#mirrored, clock: systemTunnelClock, events: mirrorEvents(log) },
+      );
+      const listener = new MirrorListener({ protocol, host: bind, port }, intake, listenerEvents(log));
+      const opened = await listener.open();
+      this.#mirrors.push(listener);
+      log.info({ protocol, address: bind, port: opened }, 'Listening for a mirror.');
+    }
   }
 
   #createUdpListener(loaded: LoadedConfig<CollectorConfig>, host: string): UdpListener {
@@ -210,6 +239,7 @@ class Collector implements RunningDaemon {
         bytes: this.#plain.counters.bytes,
         droppedByReason: { ...this.#plain.counters.dropped, ...this.#plainArchives.counters.droppedByReason },
       },
+      mirrors: mirrorBooks(this.#mirrors),
       tunnel: {
         sensorsNow: intakes.filter((intake) => intake.isConnected).length,
         packets: intakes.reduce((total, intake) => total + intake.counters.packets, 0),
@@ -245,6 +275,7 @@ class Collector implements RunningDaemon {
     this.#plainArchives.setRules(rules, config.default_output_prefix);
     for (const [, archive] of this.#allArchives()) archive.rotate();
     const fixed = [
+      'mirrors',
       'bind',
       'port',
       'protocol',
@@ -266,7 +297,9 @@ class Collector implements RunningDaemon {
   async #close(): Promise<number> {
     this.#tcp?.stop();
     await this.#udp?.close();
+    for (const mirror of this.#mirrors) await mirror.close();
     this.#plain.flush();
+    this.#mirrored.flush();
     await this.#sessions.close(CLOSE_DEADLINE_MS);
     this.#fleet?.close();
     this.#tcp?.close();
@@ -350,6 +383,25 @@ async function revokedSerials({ crl }: TlsFiles): Promise<ReadonlySet<string>> {
   if (crl === null) return new Set();
   const { revokedSerials: serialsOf } = await import('./pki/certificates.ts');
   return serialsOf(crl);
+}
+
+function mirrorBooks(mirrors: readonly MirrorListener[]): Books | null {
+  if (mirrors.length === 0) return null;
+  const sum = (value: (mirror: MirrorListener) => number): number =>
+    mirrors.reduce((total, mirror) => total + value(mirror), 0);
+  const reasons = mirrors.flatMap(({ intake }) => Object.keys(intake.counters.dropped));
+  return {
+    packets: sum(({ intake }) => intake.counters.packets),
+    missingPackets: sum(({ intake }) => intake.counters.missingPackets),
+    truncatedPackets: sum(({ intake }) => intake.counters.truncatedPackets),
+    kernelDroppedPackets: sum((mirror) => mirror.kernelDroppedPackets()),
+    droppedByReason: Object.fromEntries(
+      [...new Set(reasons)].map((reason) => [
+        reason,
+        sum(({ intake }) => intake.counters.dropped[reason as keyof typeof intake.counters.dropped]),
+      ]),
+    ),
+  };
 }
 
 function datagramBooks(datagrams: DatagramIntake | null): Books | null {

@@ -18,7 +18,8 @@ const SLOT_BYTES = RECORD_BYTES_MAX;
 export type PlainDropReason =
   | 'too-short' // not even an Ethernet header
   | 'too-large' // more than a packet can have
-  | 'incomplete'; // the connection broke before its end
+  | 'incomplete' // the connection broke before its end
+  | 'garbage'; // in a stream of packets: bytes that are none, once for each run of them
 
 export interface PlainCounters {
   packets: number;
@@ -43,7 +44,7 @@ export class PlainIntake {
   readonly counters: PlainCounters = {
     packets: 0,
     bytes: 0,
-    dropped: { 'too-short': 0, 'too-large': 0, incomplete: 0 },
+    dropped: { 'too-short': 0, 'too-large': 0, incomplete: 0, garbage: 0 },
   };
   readonly #payload: PlainPayload;
   readonly #clock: TunnelClock;
@@ -66,7 +67,12 @@ export class PlainIntake {
       this.counters.dropped[byteLength < PLAIN_BYTES_MIN ? 'too-short' : 'too-large']++;
       return;
     }
-    const linkType = plainLinkType(bytes, this.#payload);
+    this.takeAs(peer, plainLinkType(bytes, this.#payload), bytes, byteLength);
+  }
+
+  /** One packet whose link type is known; its bytes, at most PACKET_BYTES_MAX, are copied. */
+  takeAs(peer: string, linkType: number, bytes: Uint8Array, originalBytes: number): void {
+    const { byteLength } = bytes;
     const key = `${String(linkType)} ${peer}`;
     let slot = this.#slots.get(key);
     if (slot !== undefined && !slot.builder.hasRoom(byteLength)) {
@@ -77,14 +83,14 @@ export class PlainIntake {
     const wallMs = this.#clock.wallMs();
     const seconds = Math.floor(wallMs / 1000);
     const nanoseconds = Math.floor((wallMs - seconds * 1000) * 1_000_000);
-    slot.builder.append(seconds, nanoseconds, byteLength, bytes, 0, byteLength);
+    slot.builder.append(seconds, nanoseconds, originalBytes, bytes, 0, byteLength);
     this.counters.packets++;
     this.counters.bytes += byteLength;
   }
 
   /** A packet that could not be received whole. */
-  drop(reason: PlainDropReason): void {
-    this.counters.dropped[reason]++;
+  drop(reason: PlainDropReason, times = 1): void {
+    this.counters.dropped[reason] += times;
   }
 
   /** Hands on everything. */

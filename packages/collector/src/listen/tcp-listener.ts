@@ -3,7 +3,7 @@
  * bytes of a connection decide what it is:
  *
  *   "TAPL"           a forwarder: handed to the session table with what was read
- *   anything else    `tcp-plain`: one packet, ended by the close
+ *   anything else    a plain sender: one packet, or a stream of them (`plain-connection.ts`)
  *
  * A stranger costs one socket and four bytes, and no longer than `greetingTimeoutMs`. (A frame to a MAC address that begins
  * 54:41:50:4c would pass for a forwarder; no vendor has that prefix.)
@@ -17,7 +17,7 @@ import { encodeRefuse } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { TlsFiles } from '@tapline/shared/system/tls-files.ts';
-import { receivePlainConnection } from './plain-connection.ts';
+import { receivePlainConnection, type PlainTcp } from './plain-connection.ts';
 import { TlsGate, type PeerCertificate } from './tls-gate.ts';
 import type { PlainIntake } from './plain-intake.ts';
 
@@ -39,6 +39,8 @@ export interface TcpListenerOptions {
   readonly protocol: TcpProtocol;
   readonly connectionsMax?: number;
   readonly greetingTimeoutMs?: number;
+  /** What a plain connection carries. Default: auto. */
+  readonly plainTcp?: PlainTcp;
   readonly plainTimeoutMs?: number;
   /** With it, nothing but the tunnel over TLS is spoken here. */
   readonly tls?: { readonly files: TlsFiles; readonly revoked: ReadonlySet<string> } | undefined;
@@ -203,7 +205,7 @@ export class TcpListener {
     greeting: Buffer,
     hasEnded: boolean,
   ): void {
-    const { protocol, plainTimeoutMs: timeoutMs = PLAIN_TIMEOUT_MS } = this.#options;
+    const { protocol, plainTcp = 'auto', plainTimeoutMs: timeoutMs = PLAIN_TIMEOUT_MS } = this.#options;
     const { clock, sessions, plain: intake } = this.#dependencies;
     const isTunnel = greeting.byteLength >= MAGIC_BYTES && readU32(greeting, 0) === FRAME_MAGIC;
     if (isTunnel && protocol !== 'plain') {
@@ -212,7 +214,7 @@ export class TcpListener {
       this.#dropStranger(socket, peer, 'its first bytes are not those of a forwarder');
     } else {
       this.counters.plainConnections++;
-      receivePlainConnection(socket, peer, greeting, hasEnded, { intake, clock, timeoutMs });
+      receivePlainConnection(socket, peer, greeting, hasEnded, { intake, clock, timeoutMs, mode: plainTcp });
     }
   }
 

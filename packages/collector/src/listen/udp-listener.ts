@@ -91,7 +91,7 @@ export class UdpListener {
   /** Datagrams the kernel dropped because this process was too slow, since the socket was opened. */
   kernelDroppedPackets(): number {
     // After the close the kernel has forgotten; the last count stays.
-    const drops = udpDrops(this.#port);
+    const drops = socketDrops(this.#port);
     if (drops !== null) this.#kernelDrops = drops;
     return this.#kernelDrops;
   }
@@ -130,7 +130,7 @@ export class UdpListener {
 }
 
 /** The `drops` column of /proc/net/udp and udp6 for a local port; null where there is no such socket or file. */
-function udpDrops(port: number): number | null {
+export function socketDrops(port: number): number | null {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   let drops: number | null = null;
   for (const path of ['/proc/net/udp', '/proc/net/udp6']) {
