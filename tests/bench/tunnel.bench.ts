@@ -104,6 +104,8 @@ async function runCollector(): Promise<void> {
         marks: [],
         write: () => undefined,
         writeGap: () => undefined,
+        diskBytes: () => 0,
+        diskBytesMax: Infinity,
         commit: () => Promise.resolve(),
         close: () => Promise.resolve(),
       }),

@@ -84,10 +84,17 @@ async function receive(datagrams: readonly Buffer[], cipher: CipherName | null):
     marks: [],
     write: () => undefined,
     writeGap: () => undefined,
+    diskBytes: () => 0,
+    diskBytesMax: Infinity,
     commit: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
-  const limits = { intervalMs: 1000, bytesMax: Infinity, uncommittedBytesMax: Infinity };
+  const limits = {
+    intervalMs: 1000,
+    bytesMax: Infinity,
+    uncommittedBytesMax: Infinity,
+    budget: { bytes: 0, bytesMax: Infinity },
+  };
   const sensor = new SensorIntake('bench', store, limits, { clock, events: {} });
   const intake = new DatagramIntake(
     {

@@ -49,6 +49,12 @@ export class MemoryStore implements SensorStore {
     this.#disk.marks = marks;
   }
 
+  readonly diskBytesMax = Infinity;
+
+  diskBytes(): number {
+    return 0;
+  }
+
   async close(): Promise<void> {
     this.#isDead = true;
   }

@@ -7,6 +7,7 @@
  */
 import {
   allowPlaintext,
+  bitRate,
   byteSize,
   duration,
   filePrefix,
@@ -42,6 +43,10 @@ const limits = z
   .strictObject({
     sensors_max: wholeNumber(1, 100_000).default(4096),
     connections_max: wholeNumber(1, 100_000).default(2000),
+    connections_per_address: wholeNumber(1, 100_000).default(256),
+    sensor_rate: bitRate.optional(),
+    sensor_disk: byteSize(16 * MIB, 2 ** 30 * MIB).optional(),
+    uncommitted_total: byteSize(16 * MIB, 65_536 * MIB).default(512 * MIB),
     hello_timeout: duration(100, 600_000).default(10_000),
     idle_timeout: duration(1000, 86_400_000).default(60_000),
     commit_interval: duration(10, 60_000).default(200),

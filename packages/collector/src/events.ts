@@ -2,6 +2,7 @@
 import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
 import type { TlsIdentityEvents } from '@tapline/shared/system/tls-identity.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
+import { Sparingly } from '@tapline/shared/observe/sparingly.ts';
 import type { DatagramEvents } from './listen/datagram-intake.ts';
 import type { FleetStatusDependencies } from './fleet/fleet-status.ts';
 import type { MirrorEvents } from './listen/mirror/mirror-intake.ts';
@@ -31,6 +32,7 @@ export function storeEvents(log: Log, sensor: string): ArchiveStoreEvents {
 }
 
 export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
+  const sparingly = new Sparingly();
   return {
     sessionOpened: ({ sensor, peer, hello, nextSequence }) =>
       log.info(
@@ -38,9 +40,16 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
         'A sensor connected.',
       ),
     sessionClosed: ({ clean, ...session }) => log[clean ? 'info' : 'warn'](session, 'A sensor disconnected.'),
-    sessionRefused: (refusal) => log.warn(refusal, 'A connection was refused.'),
+    sessionRefused: (refusal) => {
+      sparingly.tell('refused', (leftOut) => {
+        log.warn({ ...refusal, leftOut }, 'A connection was refused.');
+      });
+    },
     gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
     packetsLost: (loss) => log.error(loss, 'Packets of a sensor were lost on a one-way link.'),
+    diskLimitReached: (limit) =>
+      log.error(limit, 'A sensor has used up its disk: nothing more is read from it until there is room.'),
+    diskLimitLeft: (limit) => log.warn(limit, 'There is room for a sensor again.'),
     framesElsewhere: (frames) =>
       log.info(frames, 'A sensor returned; what came before went to another collector.'),
     framesMissing: (loss) => log.error(loss, 'Frames of a sensor are missing for good.'),
@@ -58,10 +67,23 @@ export function datagramEvents(log: Log): DatagramEvents {
 }
 
 export function listenerEvents(log: Log): TcpListenerEvents & UdpListenerEvents {
+  const sparingly = new Sparingly();
   return {
-    connectionsExhausted: (limit) => log.warn(limit, 'Too many connections; new ones are turned away.'),
-    handshakeFailed: (failure) => log.warn(failure, 'A TLS handshake failed.'),
-    strangerDropped: (stranger) => log.warn(stranger, 'A stranger was dropped.'),
+    connectionsExhausted: (limit) => {
+      sparingly.tell('exhausted', (leftOut) => {
+        log.warn({ ...limit, leftOut }, 'Too many connections; new ones are turned away.');
+      });
+    },
+    handshakeFailed: (failure) => {
+      sparingly.tell('handshake', (leftOut) => {
+        log.warn({ ...failure, leftOut }, 'A TLS handshake failed.');
+      });
+    },
+    strangerDropped: (stranger) => {
+      sparingly.tell('stranger', (leftOut) => {
+        log.warn({ ...stranger, leftOut }, 'A stranger was dropped.');
+      });
+    },
     receiveBufferSmall: (buffer) =>
       log.warn(buffer, 'The UDP receive buffer is small; raise net.core.rmem_max.'),
     socketFailed: (failure) => log.error(failure, 'The UDP socket failed.'),

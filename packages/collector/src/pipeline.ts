@@ -101,6 +101,8 @@ class Collector implements RunningDaemon {
         intervalMs: config.limits.commit_interval,
         uncommittedBytesMax: config.limits.uncommitted_size,
         sensorsMax: config.limits.sensors_max,
+        bytesPerSecondMax: config.limits.sensor_rate,
+        uncommittedTotalMax: config.limits.uncommitted_total,
       },
       { openStore: (sensor) => this.#openStore(sensor), events: sessionEvents(context.log) },
     );
@@ -142,6 +144,7 @@ class Collector implements RunningDaemon {
           protocol: plain.enable ? 'auto' : 'tunnel',
           plainTcp: plain.tcp,
           connectionsMax: limits.connections_max,
+          connectionsPerAddress: limits.connections_per_address,
           greetingTimeoutMs: limits.hello_timeout,
           tls: await this.#openTls(),
         },
@@ -323,7 +326,7 @@ class Collector implements RunningDaemon {
     const { log } = this.#context;
     const directory = this.#directoryOf(sensor);
     return ArchiveStore.open(
-      { directory },
+      { directory, bytesMax: this.#config.limits.sensor_disk },
       {
         files: systemFiles,
         events: storeEvents(log, sensor),

@@ -28,6 +28,8 @@ export const sensorStatusSchema = z.object({
   /** Entries in gaps.jsonl, and the packets they are known to stand for. */
   gaps: number,
   gapPackets: number,
+  /** Bytes of its archive here. */
+  diskBytes: number,
   /** Frames that neither side has any more. */
   missingFrames: number,
   /** The sensor's clock is ahead by so much. */
@@ -76,6 +78,7 @@ export function statusOf(
     bitsPerSecond: perSecond(counters.bytes * 8, (since?.status.bytes ?? 0) * 8),
     gaps: counters.gaps,
     gapPackets: counters.gapPackets,
+    diskBytes: intake.diskBytes,
     missingFrames: counters.missingFrames,
     clockOffsetMs,
     uptimeSeconds: of('uptime_seconds'),

@@ -38,6 +38,7 @@ export interface TcpListenerOptions {
   readonly port: number;
   readonly protocol: TcpProtocol;
   readonly connectionsMax?: number;
+  readonly connectionsPerAddress?: number;
   readonly greetingTimeoutMs?: number;
   /** What a plain connection carries. Default: auto. */
   readonly plainTcp?: PlainTcp;
@@ -47,8 +48,12 @@ export interface TcpListenerOptions {
 }
 
 export interface TcpListenerEvents {
-  /** Turned away before a byte was read; told at the first of a run. */
-  connectionsExhausted?(limit: { readonly connectionsMax: number; readonly peer: string }): void;
+  /** Turned away before a byte was read. */
+  connectionsExhausted?(limit: {
+    readonly connectionsMax: number;
+    readonly ownConnections: number;
+    readonly peer: string;
+  }): void;
   /** TLS did not come about. */
   handshakeFailed?(failure: { readonly peer: string; readonly reason: string }): void;
   /** Nobody spoke, or not what this port is for. */
@@ -74,8 +79,9 @@ export class TcpListener {
   readonly #dependencies: TcpListenerDependencies;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** How many connections each address has now. */
+  readonly #byAddress = new Map<string, number>();
   readonly #gate: TlsGate | null;
-  #isExhausted = false;
 
   constructor(options: TcpListenerOptions, dependencies: TcpListenerDependencies) {
     this.#options = options;
@@ -122,22 +128,27 @@ export class TcpListener {
   }
 
   #accept(socket: Socket): void {
-    const { connectionsMax = CONNECTIONS_MAX } = this.#options;
+    const { connectionsMax = CONNECTIONS_MAX, connectionsPerAddress = Infinity } = this.#options;
     const peer = peerAddress(socket);
     // Whatever happens to it later, an error event must find a listener.
     socket.on('error', () => undefined);
-    if (this.#sockets.size >= connectionsMax) {
+    const own = this.#byAddress.get(peer) ?? 0;
+    if (this.#sockets.size >= connectionsMax || own >= connectionsPerAddress) {
       this.counters.connectionsRefused++;
-      if (!this.#isExhausted) this.#dependencies.events.connectionsExhausted?.({ connectionsMax, peer });
-      this.#isExhausted = true;
-      socket.end(encodeRefuse('busy', `this collector has ${String(connectionsMax)} connections already`));
+      this.#dependencies.events.connectionsExhausted?.({ connectionsMax, ownConnections: own, peer });
+      socket.end(encodeRefuse('busy', 'this collector has connections enough, in all or from your address'));
       socket.destroySoon();
       return;
     }
-    this.#isExhausted = false;
     this.counters.connections++;
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    this.#byAddress.set(peer, own + 1);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      const left = (this.#byAddress.get(peer) ?? 1) - 1;
+      if (left > 0) this.#byAddress.set(peer, left);
+      else this.#byAddress.delete(peer);
+    });
     if (this.#gate === null) this.#awaitGreeting(socket, peer, null);
     else this.#gate.push(socket, peer);
   }

@@ -14,6 +14,13 @@ export interface GroupCommitOptions {
   readonly bytesMax: number;
   /** So many plain bytes may be uncommitted before reading stops. */
   readonly uncommittedBytesMax: number;
+  /** Shared by all sensors: who has something uncommitted stops reading while it is used up. */
+  readonly budget: CommitBudget;
+}
+
+export interface CommitBudget {
+  bytes: number;
+  readonly bytesMax: number;
 }
 
 export interface GroupCommitHandlers {
@@ -47,12 +54,14 @@ export class GroupCommit {
   }
 
   get isOverloaded(): boolean {
-    return this.#bytes >= this.#options.uncommittedBytesMax;
+    const { uncommittedBytesMax, budget } = this.#options;
+    return this.#bytes >= uncommittedBytesMax || (this.#bytes > 0 && budget.bytes >= budget.bytesMax);
   }
 
   /** Something that takes `bytes` of memory or disk waits for the next commit. */
   add(bytes: number): void {
     this.#bytes += bytes;
+    this.#options.budget.bytes += bytes;
     this.#isDirty = true;
     this.#schedule(this.#bytes >= this.#options.bytesMax ? 0 : this.#options.intervalMs);
   }
@@ -105,6 +114,7 @@ export class GroupCommit {
     this.#isRunning = false;
     if (retryMs === null) {
       this.#bytes -= bytes;
+      this.#options.budget.bytes -= bytes;
       this.#handlers.committed();
       for (const resolve of waiting) resolve();
     }

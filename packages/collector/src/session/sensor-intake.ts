@@ -27,6 +27,8 @@ import type { SensorStore } from './sensor-store.ts';
  * many times while its spool drains stays exact. 512 × 45 bytes = 23 KiB in a resume point.
  */
 const EPOCHS_MAX = 512;
+/** How often a sensor whose disk is used up is looked at again. */
+const LOOK_INTERVAL_MS = 5000;
 /** What a gap weighs among the uncommitted bytes. */
 const GAP_BYTES = 256;
 
@@ -83,6 +85,8 @@ export interface IntakeEvents {
     readonly epoch: string;
     readonly frames: number;
   }): void;
+  diskLimitReached?(limit: { readonly sensor: string; readonly bytesMax: number }): void;
+  diskLimitLeft?(limit: { readonly sensor: string; readonly bytes: number }): void;
   framesMissing?(loss: { readonly sensor: string; readonly epoch: string; readonly frames: number }): void;
   commitFailed?(failure: {
     readonly sensor: string;
@@ -117,6 +121,8 @@ export class SensorIntake {
   /** Of the session there is: what the lane number in a frame's header stands for. */
   readonly #lanes = new Map<number, OpenLane>();
   #session: AttachedSession | null = null;
+  #isFull = false;
+  #cancelLook: () => void = () => undefined;
 
   constructor(
     sensor: string,
@@ -150,7 +156,11 @@ export class SensorIntake {
   }
 
   get isOverloaded(): boolean {
-    return this.#commit.isOverloaded;
+    return this.#commit.isOverloaded || this.#isDiskFull();
+  }
+
+  get diskBytes(): number {
+    return this.store.diskBytes(false);
   }
 
   /** Makes this session the sensor's only one; says for each of its lanes from where it should send. */
@@ -267,8 +277,36 @@ export class SensorIntake {
   }
 
   async close(): Promise<void> {
+    this.#cancelLook();
     await this.#commit.stop();
     await this.store.close();
+  }
+
+  /** A sensor that has used up its disk is not read any more, until somebody made room. */
+  #isDiskFull(): boolean {
+    const bytesMax = this.store.diskBytesMax;
+    if (!this.#isFull && this.store.diskBytes(false) >= bytesMax) {
+      // Reckoned, retention and people are not seen: measured before anybody is stopped.
+      this.#isFull = this.store.diskBytes(true) >= bytesMax;
+      if (this.#isFull) {
+        this.#events.diskLimitReached?.({ sensor: this.sensor, bytesMax });
+        this.#lookForRoom();
+      }
+    }
+    return this.#isFull;
+  }
+
+  #lookForRoom(): void {
+    this.#cancelLook = this.#clock.after(LOOK_INTERVAL_MS, () => {
+      const bytes = this.store.diskBytes(true);
+      if (bytes >= this.store.diskBytesMax) {
+        this.#lookForRoom();
+        return;
+      }
+      this.#isFull = false;
+      this.#events.diskLimitLeft?.({ sensor: this.sensor, bytes });
+      this.#session?.resume();
+    });
   }
 
   #laneOf(frame: Frame): OpenLane {

@@ -25,6 +25,10 @@ export interface SensorStore {
    * repeated by the caller, with newer marks; nothing is lost by it.
    */
   commit(marks: readonly EpochMark[]): Promise<void>;
+  /** Bytes of its segments; reckoned, and measured anew when `isAnew`. */
+  diskBytes(isAnew: boolean): number;
+  /** What they may be. */
+  readonly diskBytesMax: number;
   /** Lets go of the files. What was not committed is void. */
   close(): Promise<void>;
 }
@@ -38,6 +42,8 @@ export interface ArchiveStoreEvents {
 
 export interface ArchiveStoreOptions {
   readonly directory: string;
+  /** What its segments may take; absent: no limit. */
+  readonly bytesMax?: number | undefined;
 }
 
 export interface ArchiveStoreDependencies {
@@ -54,6 +60,9 @@ export class ArchiveStore implements SensorStore {
   readonly #events: ArchiveStoreEvents;
   readonly #resume: ResumePointFile;
   readonly #gaps: GapList;
+  readonly diskBytesMax: number;
+  /** Bytes found on the disk, less those written before they were found. */
+  #diskBase = 0;
   #marks: readonly EpochMark[] = [];
   /** Lengths to go back to, of all segments that were appended to since the last commit or may be without a note. */
   readonly #lengths = new Map<string, number>();
@@ -64,6 +73,7 @@ export class ArchiveStore implements SensorStore {
 
   private constructor(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies) {
     this.#directory = options.directory;
+    this.diskBytesMax = options.bytesMax ?? Infinity;
     this.#files = dependencies.files;
     this.#events = dependencies.events;
     this.#resume = new ResumePointFile(this.#files, this.#directory);
@@ -88,6 +98,7 @@ export class ArchiveStore implements SensorStore {
     store.archive.open();
     try {
       await store.#recover();
+      store.diskBytes(true);
       return store;
     } catch (error) {
       await store.close();
@@ -131,6 +142,19 @@ export class ArchiveStore implements SensorStore {
     // Whoever appends to one of these again opens it first, and is noted then.
     for (const name of closed)
       if (!this.#open.has(name) && !this.#closed.has(name)) this.#lengths.delete(name);
+  }
+
+  diskBytes(isAnew: boolean): number {
+    const { bytesStored } = this.archive.counters;
+    if (isAnew) this.#diskBase = this.#measure() - bytesStored;
+    return this.#diskBase + bytesStored;
+  }
+
+  #measure(): number {
+    let bytes = 0;
+    for (const name of this.#files.list(this.#directory))
+      bytes += this.#files.status(`${this.#directory}/${name}`)?.bytes ?? 0;
+    return bytes;
   }
 
   /**

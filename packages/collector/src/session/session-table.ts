@@ -16,11 +16,15 @@ export const COMMIT_INTERVAL_MS = 200;
 export const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
 /** Half of what an archive buffers (64 MiB): reading stops before anything must be dropped on a full disk. */
 export const UNCOMMITTED_BYTES_MAX = 32 * 1024 * 1024;
+/** Of all sensors: what a collector with a disk that stands still may take in memory. */
+export const UNCOMMITTED_TOTAL_MAX = 512 * 1024 * 1024;
 /** 4,096 directories. A stranger on an open port must not make more. */
 export const SENSORS_MAX = 4096;
 
 export interface SessionTableOptions extends Partial<GroupCommitOptions>, Partial<SessionOptions> {
   readonly sensorsMax?: number;
+  /** Bytes of all sensors together that may wait for a commit. */
+  readonly uncommittedTotalMax?: number;
 }
 
 export interface SessionTableDependencies {
@@ -46,6 +50,7 @@ export class SessionTable {
       intervalMs: options.intervalMs ?? COMMIT_INTERVAL_MS,
       bytesMax: options.bytesMax ?? COMMIT_BYTES_MAX,
       uncommittedBytesMax: options.uncommittedBytesMax ?? UNCOMMITTED_BYTES_MAX,
+      budget: { bytes: 0, bytesMax: options.uncommittedTotalMax ?? UNCOMMITTED_TOTAL_MAX },
     };
     this.#options = {
       collector: options.collector ?? '',
@@ -53,6 +58,7 @@ export class SessionTable {
       helloTimeoutMs: options.helloTimeoutMs ?? 10_000,
       heartbeatIntervalMs: options.heartbeatIntervalMs ?? 5_000,
       idleTimeoutMs: options.idleTimeoutMs ?? 20_000,
+      bytesPerSecondMax: options.bytesPerSecondMax,
     };
     this.#sensorsMax = options.sensorsMax ?? SENSORS_MAX;
     this.#dependencies = dependencies;

@@ -42,6 +42,7 @@ import {
   type Hello,
   type RefuseCode,
 } from '@tapline/shared/tunnel/messages.ts';
+import { TokenBucket } from '@tapline/shared/tunnel/token-bucket.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import type { AttachedSession, LanePosition, SensorIntake } from './sensor-intake.ts';
 
@@ -64,6 +65,8 @@ export interface SessionOptions {
   readonly helloTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
   readonly idleTimeoutMs: number;
+  /** What one sensor may bring; beyond it its socket is read more slowly, and nothing is dropped. */
+  readonly bytesPerSecondMax: number | undefined;
 }
 
 export interface SessionDependencies {
@@ -104,6 +107,9 @@ export class Session implements AttachedSession {
   readonly #decoder = new FrameDecoder(false);
   #state: 'greeting' | 'opening' | 'open' | 'leaving' | 'closed' = 'greeting';
   #intake: SensorIntake | null = null;
+  readonly #bucket: TokenBucket | null;
+  #isThrottled = false;
+  #cancelThrottle: () => void = () => undefined;
   #isPaused = false;
   #isHeld = false;
   #heardAtMs: number;
@@ -125,6 +131,11 @@ export class Session implements AttachedSession {
     this.#options = options;
     this.#clock = dependencies.clock;
     this.#dependencies = dependencies;
+    const { bytesPerSecondMax } = options;
+    this.#bucket =
+      bytesPerSecondMax === undefined
+        ? null
+        : new TokenBucket({ bytesPerSecond: bytesPerSecondMax, burstBytes: bytesPerSecondMax }, this.#clock);
     this.#heardAtMs = this.#clock.monotonicMs();
     this.closed = new Promise((resolve) => {
       this.#whenClosed = resolve;
@@ -150,6 +161,20 @@ export class Session implements AttachedSession {
     this.#heardAtMs = this.#clock.monotonicMs();
     if (this.#intake !== null) this.#intake.lastHeardAtMs = this.#clock.wallMs();
     this.#handleFrames(chunk);
+    if (this.#bucket !== null) this.#throttle(this.#bucket, chunk.byteLength);
+  }
+
+  #throttle(bucket: TokenBucket, bytes: number): void {
+    bucket.spend(bytes);
+    const waitMs = bucket.waitMs();
+    if (waitMs === 0 || this.#isThrottled) return;
+    this.#isThrottled = true;
+    this.#readOrPause();
+    this.#cancelThrottle = this.#clock.after(waitMs, () => {
+      this.#isThrottled = false;
+      this.#heardAtMs = this.#clock.monotonicMs();
+      this.#readOrPause();
+    });
   }
 
   acknowledge(lane: number, durableSequence: number): void {
@@ -210,7 +235,7 @@ export class Session implements AttachedSession {
 
   #readOrPause(): void {
     // A closed session reads on, to the bin: closing with unread bytes would reset the connection and the REFUSE with it.
-    if (this.#state === 'closed' || this.#isReading()) this.#socket.resume();
+    if (this.#state === 'closed' || (this.#isReading() && !this.#isThrottled)) this.#socket.resume();
     else this.#socket.pause();
   }
 
@@ -313,7 +338,7 @@ export class Session implements AttachedSession {
     this.#cancelTimer = this.#clock.after(this.#options.heartbeatIntervalMs, () => {
       // Who is not read cannot be heard: silence counts only while the socket is.
       const silentMs = this.#clock.monotonicMs() - this.#heardAtMs;
-      if (this.#isReading() && silentMs > this.#options.idleTimeoutMs) {
+      if (this.#isReading() && !this.#isThrottled && silentMs > this.#options.idleTimeoutMs) {
         this.#close(`nothing heard for ${String(Math.round(silentMs))} ms`, false);
         return;
       }
@@ -345,6 +370,7 @@ export class Session implements AttachedSession {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#cancelTimer();
+    this.#cancelThrottle();
     const intake = this.#intake;
     intake?.detach(this);
     const socket = this.#socket;

@@ -3,7 +3,7 @@
  * local ones, because working hours are; a window that ends before it begins passes midnight.
  */
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { TokenBucket } from '@tapline/shared/tunnel/token-bucket.ts';
 
 export interface RateWindow {
   /** Minutes since local midnight; `from` belongs to the window, `to` does not. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import type { TunnelClock } from './tunnel-clock.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 class HandClock implements TunnelClock {

@@ -3,8 +3,8 @@
  * `burstBytes` at once. A frame larger than the burst is let through when the bucket is full and paid for afterwards, so
  * that a small bucket delays large frames and never blocks them.
  */
-import { assert } from '@tapline/shared/base/assert.ts';
-import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { assert } from '../base/assert.ts';
+import type { TunnelClock } from './tunnel-clock.ts';
 
 export interface TokenBucketOptions {
   readonly bytesPerSecond: number;
