@@ -48,16 +48,20 @@ export async function captureOptions(config: ForwarderConfig): Promise<CaptureOp
 }
 
 /**
- * The filter with the tunnel taken out. A collector whose name cannot be resolved at the start is excluded by its port
+ * The filter with the tunnel taken out, to whichever collector it may go. One whose name cannot be resolved at the start is excluded by its port
  * alone: a little too much is better than a snowball.
  */
 async function withoutTunnel(filter: string, config: ForwarderConfig): Promise<string> {
   const { forward } = config;
   if (forward?.enable !== true) return filter;
   const transport = forward.protocol.startsWith('udp') ? 'udp' : 'tcp';
-  const addresses = await addressesOf(forward.host);
-  const hosts = addresses.map((address) => `host ${address}`).join(' or ');
-  const tunnel = `${transport} port ${forward.port}${hosts === '' ? '' : ` and (${hosts})`}`;
+  const ways = await Promise.all(
+    [{ host: forward.host, port: forward.port }, ...forward.failover].map(async ({ host, port }) => {
+      const hosts = (await addressesOf(host)).map((address) => `host ${address}`).join(' or ');
+      return `${transport} port ${port}${hosts === '' ? '' : ` and (${hosts})`}`;
+    }),
+  );
+  const tunnel = ways.length === 1 ? (ways[0] ?? '') : ways.map((way) => `(${way})`).join(' or ');
   return filter.trim() === '' ? `not (${tunnel})` : `(${filter}) and not (${tunnel})`;
 }
 
