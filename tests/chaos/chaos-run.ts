@@ -65,11 +65,20 @@ class ChaosRun {
   #witness: { stop(): Promise<string> } | null = null;
   #witnessSaid = '';
   #kills = 0;
+  /** How this run's forwarder is configured. */
+  readonly #character: { readonly mode: string; readonly order: string; readonly priority: string };
 
   constructor(options: ChaosOptions) {
     this.#options = options;
     this.#random = new Prng(options.seed, 'accidents');
+    const character = new Prng(options.seed, 'character');
+    this.#character = {
+      mode: character.pick(['always', 'always', 'overflow']),
+      order: character.pick(['oldest-first', 'live-first']),
+      priority: character.pick(['', 'udp dst port 40003', 'udp dst port 40001, udp dst port 40002']),
+    };
     this.#socNamespace = `${this.#span.receiver.namespace}c`;
+    this.#note(JSON.stringify(this.#character));
     for (const name of ['soc', 'spool', 'edge', 'log']) mkdirSync(this.#path(name), { recursive: true });
   }
 
@@ -261,7 +270,9 @@ forward:
   protocol: tcp
   drain_timeout: 60s
   tls: {bundle: ${this.#path('probe.pem')}}
-  spool: {path: ${this.#path('spool')}, max_bytes: 1GiB, mode: always}
+  spool: {path: ${this.#path('spool')}, max_bytes: 1GiB, mode: ${this.#character.mode}}
+  order: ${this.#character.order}
+  priority: [${this.#character.priority}]
 `;
   }
 

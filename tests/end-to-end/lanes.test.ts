@@ -123,6 +123,32 @@ describe.each(['always', 'overflow'] as const)('a spool in %s mode', (mode) => {
   });
 });
 
+describe('a forwarder that was started very often during an outage', () => {
+  it('delivers all of it once, though it has more lanes than numbers for them', async () => {
+    const directory = spoolDirectory();
+    const collector = await startCollector();
+    const port = await deadPort();
+    for (let life = 0; life < 300; life++) {
+      const uplink = uplinkTo([port], {}, { directory });
+      uplink.start();
+      uplink.offer(numberedBatch(life * 10, 10));
+      await uplink.drain(0);
+    }
+    // The first of them reaches the collector, which takes it and cannot say so: as when a kill comes in between.
+    const taken = uplinkTo([collector.port], { rate: { bytesPerSecond: 1, windows: [] } }, { directory });
+    taken.start();
+    await until(() => (collector.sessions.sensors[0]?.counters.packets ?? 0) > 0);
+    await taken.drain(0);
+    const last = uplinkTo([collector.port], {}, { directory });
+    last.start();
+    await until(() => last.counters.queuedPackets === 0);
+    await last.drain(5000);
+    balance(last);
+    const { numbers } = collector.disk('probe');
+    expect(numbers.toSorted((a, b) => a - b)).toEqual(range(0, 2999));
+  });
+});
+
 describe('a spool that is full', () => {
   it('reports what it had to drop, to the packet, and the rest arrives', async () => {
     const directory = spoolDirectory();

@@ -40,6 +40,7 @@ import {
   encodeRefuse,
   encodeWelcome,
   type Hello,
+  type Lane,
   type RefuseCode,
 } from '@tapline/shared/tunnel/messages.ts';
 import { TokenBucket } from '@tapline/shared/tunnel/token-bucket.ts';
@@ -257,7 +258,7 @@ export class Session implements AttachedSession {
         intake.takeGap(frame);
         break;
       case FRAME_LANE:
-        intake.openLane(decodeLane(frame));
+        this.#openLane(decodeLane(frame), intake);
         break;
       case FRAME_REPORT:
         intake.report = { ...decodeReport(frame), receivedAtMs: this.#clock.wallMs() };
@@ -324,6 +325,12 @@ export class Session implements AttachedSession {
     if (this.#isClosed()) return;
     this.#socket.end(encodeBye({ reason: 'done' }));
     this.#close('the forwarder said goodbye', true);
+  }
+
+  /** A lane of an earlier life may be all here already: then nothing will be committed that could be acknowledged. */
+  #openLane(lane: Lane, intake: SensorIntake): void {
+    const { durableSequence } = intake.openLane(lane);
+    if (durableSequence >= lane.firstSequence) this.acknowledge(lane.lane, durableSequence);
   }
 
   #heartbeat(frame: Frame, intake: SensorIntake): void {
