@@ -35,6 +35,7 @@ import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import { isLoopback } from '@tapline/shared/config/fields.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { collectorBooks } from './books.ts';
 import { bindAddress, isKeyRequired, type CollectorConfig } from './config.ts';
 import {
   archiveEvents,
@@ -223,50 +224,17 @@ class Collector implements RunningDaemon {
   }
 
   books(): Books {
-    const archives = [...this.#allArchives()];
-    const sum = (value: (archive: Archive) => number): number =>
-      archives.reduce((total, [, archive]) => total + value(archive), 0);
-    const intakes = this.#sessions.sensors;
-    return {
-      listen: {
-        ...(this.#tcp?.counters ?? {}),
-        connectionsNow: this.#tcp?.connectionCount ?? 0,
-        plaintextNow: this.#tls === null ? 1 : 0,
-        ...(this.#tls === null ? {} : { certificateDaysLeftNow: this.#tls.daysLeft }),
-        kernelDroppedPackets: this.#udp?.kernelDroppedPackets() ?? 0,
-        ...(this.#udp?.counters ?? {}),
-      },
-      udpTunnel: datagramBooks(this.#datagrams),
-      plain: {
-        packets: this.#plain.counters.packets,
-        bytes: this.#plain.counters.bytes,
-        droppedByReason: { ...this.#plain.counters.dropped, ...this.#plainArchives.counters.droppedByReason },
-      },
-      mirrors: mirrorBooks(this.#mirrors),
-      tunnel: {
-        sensorsNow: intakes.filter((intake) => intake.isConnected).length,
-        packets: intakes.reduce((total, intake) => total + intake.counters.packets, 0),
-        gapPackets: intakes.reduce((total, intake) => total + intake.counters.gapPackets, 0),
-        duplicateFrames: intakes.reduce((total, intake) => total + intake.counters.duplicateFrames, 0),
-        missingFrames: intakes.reduce((total, intake) => total + intake.counters.missingFrames, 0),
-        lostPackets: intakes.reduce((total, intake) => total + intake.counters.lostPackets, 0),
-      },
-      archive: {
-        packetsIn: sum((archive) => archive.counters.packetsIn),
-        packetsStored: sum((archive) => archive.counters.packetsStored),
-        packetsBufferedNow: sum((archive) => archive.counters.packetsBuffered),
-        packetsDropped: sum((archive) => droppedPackets(archive.counters)),
-        bytesStored: sum((archive) => archive.counters.bytesStored),
-        segmentsOpened: sum((archive) => archive.counters.segmentsOpened),
-      },
-      sensors: intakes.map((intake) => ({
-        sensor: intake.sensor,
-        connectedNow: intake.isConnected ? 1 : 0,
-        clockOffsetMsNow: intake.clockOffsetMs ?? 0,
-        heardSecondsAgoNow: Math.max(0, (Date.now() - intake.lastHeardAtMs) / 1000),
-        ...intake.counters,
-      })),
-    };
+    return collectorBooks({
+      tcp: this.#tcp,
+      udp: this.#udp,
+      tls: this.#tls,
+      plain: this.#plain,
+      plainArchives: this.#plainArchives,
+      mirrors: this.#mirrors,
+      datagrams: this.#datagrams,
+      sensors: this.#sessions.sensors,
+      archives: [...this.#allArchives()].map(([, archive]) => archive),
+    });
   }
 
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
@@ -386,37 +354,6 @@ async function revokedSerials({ crl }: TlsFiles): Promise<ReadonlySet<string>> {
   if (crl === null) return new Set();
   const { revokedSerials: serialsOf } = await import('./pki/certificates.ts');
   return serialsOf(crl);
-}
-
-function mirrorBooks(mirrors: readonly MirrorListener[]): Books | null {
-  if (mirrors.length === 0) return null;
-  const sum = (value: (mirror: MirrorListener) => number): number =>
-    mirrors.reduce((total, mirror) => total + value(mirror), 0);
-  const reasons = mirrors.flatMap(({ intake }) => Object.keys(intake.counters.dropped));
-  return {
-    packets: sum(({ intake }) => intake.counters.packets),
-    missingPackets: sum(({ intake }) => intake.counters.missingPackets),
-    truncatedPackets: sum(({ intake }) => intake.counters.truncatedPackets),
-    kernelDroppedPackets: sum((mirror) => mirror.kernelDroppedPackets()),
-    droppedByReason: Object.fromEntries(
-      [...new Set(reasons)].map((reason) => [
-        reason,
-        sum(({ intake }) => intake.counters.dropped[reason as keyof typeof intake.counters.dropped]),
-      ]),
-    ),
-  };
-}
-
-function datagramBooks(datagrams: DatagramIntake | null): Books | null {
-  if (datagrams === null) return null;
-  const { rejected, ...counters } = datagrams.counters;
-  return {
-    ...counters,
-    missingDatagrams: datagrams.missingDatagrams,
-    epochsNow: datagrams.epochCount,
-    heldBytesNow: datagrams.heldBytes,
-    rejectedByReason: { ...rejected },
-  };
 }
 
 /** The keys of the configuration, from their files. Throws CONFIG_INVALID. */

@@ -17,6 +17,7 @@ import { decodeGap, type Gap, type Hello, type Lane, type Report } from '@taplin
 import { batchTimeSpan, capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
 import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { DiskLimit } from './disk-limit.ts';
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 import type { GapEntry } from './gap-list.ts';
 import type { EpochMark, OneWayProgress } from './resume-point.ts';
@@ -27,8 +28,6 @@ import type { SensorStore } from './sensor-store.ts';
  * many times while its spool drains stays exact. 512 × 45 bytes = 23 KiB in a resume point.
  */
 const EPOCHS_MAX = 512;
-/** How often a sensor whose disk is used up is looked at again. */
-const LOOK_INTERVAL_MS = 5000;
 /** What a gap weighs among the uncommitted bytes. */
 const GAP_BYTES = 256;
 
@@ -114,6 +113,7 @@ export class SensorIntake {
   readonly #clock: TunnelClock;
   readonly #events: IntakeEvents;
   readonly #commit: GroupCommit;
+  readonly #diskLimit: DiskLimit;
   /** Newest last. */
   readonly #epochs = new Map<string, SequenceTracker>();
   /** Of the epochs that came one way. */
@@ -121,8 +121,6 @@ export class SensorIntake {
   /** Of the session there is: what the lane number in a frame's header stands for. */
   readonly #lanes = new Map<number, OpenLane>();
   #session: AttachedSession | null = null;
-  #isFull = false;
-  #cancelLook: () => void = () => undefined;
 
   constructor(
     sensor: string,
@@ -138,6 +136,13 @@ export class SensorIntake {
       this.#epochs.set(epoch, new SequenceTracker(sequence));
       if (oneWay !== undefined) this.#progress.set(epoch, oneWay);
     }
+    this.#diskLimit = new DiskLimit(store, this.#clock, {
+      reached: (bytesMax) => this.#events.diskLimitReached?.({ sensor, bytesMax }),
+      left: (bytes) => {
+        this.#events.diskLimitLeft?.({ sensor, bytes });
+        this.#session?.resume();
+      },
+    });
     this.#commit = new GroupCommit(options, this.#clock, {
       commit: () => this.#commitNow(),
       committed: () => {
@@ -156,7 +161,7 @@ export class SensorIntake {
   }
 
   get isOverloaded(): boolean {
-    return this.#commit.isOverloaded || this.#isDiskFull();
+    return this.#commit.isOverloaded || this.#diskLimit.isReached();
   }
 
   get diskBytes(): number {
@@ -277,36 +282,9 @@ export class SensorIntake {
   }
 
   async close(): Promise<void> {
-    this.#cancelLook();
+    this.#diskLimit.close();
     await this.#commit.stop();
     await this.store.close();
-  }
-
-  /** A sensor that has used up its disk is not read any more, until somebody made room. */
-  #isDiskFull(): boolean {
-    const bytesMax = this.store.diskBytesMax;
-    if (!this.#isFull && this.store.diskBytes(false) >= bytesMax) {
-      // Reckoned, retention and people are not seen: measured before anybody is stopped.
-      this.#isFull = this.store.diskBytes(true) >= bytesMax;
-      if (this.#isFull) {
-        this.#events.diskLimitReached?.({ sensor: this.sensor, bytesMax });
-        this.#lookForRoom();
-      }
-    }
-    return this.#isFull;
-  }
-
-  #lookForRoom(): void {
-    this.#cancelLook = this.#clock.after(LOOK_INTERVAL_MS, () => {
-      const bytes = this.store.diskBytes(true);
-      if (bytes >= this.store.diskBytesMax) {
-        this.#lookForRoom();
-        return;
-      }
-      this.#isFull = false;
-      this.#events.diskLimitLeft?.({ sensor: this.sensor, bytes });
-      this.#session?.resume();
-    });
   }
 
   #laneOf(frame: Frame): OpenLane {

@@ -43,8 +43,8 @@ import {
   type Lane,
   type RefuseCode,
 } from '@tapline/shared/tunnel/messages.ts';
-import { TokenBucket } from '@tapline/shared/tunnel/token-bucket.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
+import { ReadThrottle } from './read-throttle.ts';
 import type { AttachedSession, LanePosition, SensorIntake } from './sensor-intake.ts';
 
 /** A peer that does not read its acknowledgements and heartbeats. 32 bytes each: it must try hard. */
@@ -108,9 +108,7 @@ export class Session implements AttachedSession {
   readonly #decoder = new FrameDecoder(false);
   #state: 'greeting' | 'opening' | 'open' | 'leaving' | 'closed' = 'greeting';
   #intake: SensorIntake | null = null;
-  readonly #bucket: TokenBucket | null;
-  #isThrottled = false;
-  #cancelThrottle: () => void = () => undefined;
+  readonly #throttle: ReadThrottle;
   #isPaused = false;
   #isHeld = false;
   #heardAtMs: number;
@@ -132,11 +130,10 @@ export class Session implements AttachedSession {
     this.#options = options;
     this.#clock = dependencies.clock;
     this.#dependencies = dependencies;
-    const { bytesPerSecondMax } = options;
-    this.#bucket =
-      bytesPerSecondMax === undefined
-        ? null
-        : new TokenBucket({ bytesPerSecond: bytesPerSecondMax, burstBytes: bytesPerSecondMax }, this.#clock);
+    this.#throttle = new ReadThrottle(options.bytesPerSecondMax, this.#clock, () => {
+      this.#heardAtMs = this.#clock.monotonicMs();
+      this.#readOrPause();
+    });
     this.#heardAtMs = this.#clock.monotonicMs();
     this.closed = new Promise((resolve) => {
       this.#whenClosed = resolve;
@@ -162,20 +159,7 @@ export class Session implements AttachedSession {
     this.#heardAtMs = this.#clock.monotonicMs();
     if (this.#intake !== null) this.#intake.lastHeardAtMs = this.#clock.wallMs();
     this.#handleFrames(chunk);
-    if (this.#bucket !== null) this.#throttle(this.#bucket, chunk.byteLength);
-  }
-
-  #throttle(bucket: TokenBucket, bytes: number): void {
-    bucket.spend(bytes);
-    const waitMs = bucket.waitMs();
-    if (waitMs === 0 || this.#isThrottled) return;
-    this.#isThrottled = true;
-    this.#readOrPause();
-    this.#cancelThrottle = this.#clock.after(waitMs, () => {
-      this.#isThrottled = false;
-      this.#heardAtMs = this.#clock.monotonicMs();
-      this.#readOrPause();
-    });
+    if (this.#throttle.took(chunk.byteLength)) this.#readOrPause();
   }
 
   acknowledge(lane: number, durableSequence: number): void {
@@ -236,7 +220,7 @@ export class Session implements AttachedSession {
 
   #readOrPause(): void {
     // A closed session reads on, to the bin: closing with unread bytes would reset the connection and the REFUSE with it.
-    if (this.#state === 'closed' || (this.#isReading() && !this.#isThrottled)) this.#socket.resume();
+    if (this.#state === 'closed' || (this.#isReading() && !this.#throttle.isOn)) this.#socket.resume();
     else this.#socket.pause();
   }
 
@@ -345,7 +329,7 @@ export class Session implements AttachedSession {
     this.#cancelTimer = this.#clock.after(this.#options.heartbeatIntervalMs, () => {
       // Who is not read cannot be heard: silence counts only while the socket is.
       const silentMs = this.#clock.monotonicMs() - this.#heardAtMs;
-      if (this.#isReading() && !this.#isThrottled && silentMs > this.#options.idleTimeoutMs) {
+      if (this.#isReading() && !this.#throttle.isOn && silentMs > this.#options.idleTimeoutMs) {
         this.#close(`nothing heard for ${String(Math.round(silentMs))} ms`, false);
         return;
       }
@@ -377,7 +361,7 @@ export class Session implements AttachedSession {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#cancelTimer();
-    this.#cancelThrottle();
+    this.#throttle.close();
     const intake = this.#intake;
     intake?.detach(this);
     const socket = this.#socket;

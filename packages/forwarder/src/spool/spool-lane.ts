@@ -12,6 +12,7 @@ import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { errnoOf, type Files } from '@tapline/shared/system/files.ts';
 import { encodeGap } from '@tapline/shared/tunnel/messages.ts';
 import type { FrameStore, FrameTotals, QueuedFrame } from './frame-queue.ts';
+import { add, gapSegment, newSegment, queuedPackets, sum, type Segment } from './lane-segment.ts';
 import {
   describeSpooled,
   firstSequenceOf,
@@ -37,23 +38,6 @@ export interface SpoolLaneOwner {
   written(): void;
   /** Packets that were queued and became a gap. */
   lost(loss: { readonly reason: SpoolLossReason; readonly packets: number; readonly path: string }): void;
-}
-
-interface Segment {
-  first: number;
-  last: number;
-  bytes: number;
-  packets: number;
-  capturedBytes: number;
-  fromNs: bigint;
-  toNs: bigint;
-  /** What the GAPs among its frames stand for; null: one of them does not know. */
-  gapPackets: number | null;
-  gapBytes: number | null;
-  /** It consists of one GAP. */
-  isGap: boolean;
-  /** The places of its frames; null until it is read. */
-  frames: SpooledFrame[] | null;
 }
 
 export class SpoolLane implements FrameStore {
@@ -421,53 +405,4 @@ export class SpoolLane implements FrameStore {
     this.#bytes += bytes;
     this.#owner.changed(bytes);
   }
-}
-
-function newSegment(first: number): Segment {
-  return {
-    first,
-    last: first - 1,
-    bytes: 0,
-    packets: 0,
-    capturedBytes: 0,
-    fromNs: 0n,
-    toNs: 0n,
-    gapPackets: 0,
-    gapBytes: 0,
-    isGap: false,
-    frames: [],
-  };
-}
-
-function gapSegment(gap: SpooledFrame): Segment {
-  const segment = newSegment(gap.first);
-  add(segment, gap);
-  segment.isGap = true;
-  return segment;
-}
-
-/** Those of a GAP were counted as dropped before. */
-function queuedPackets(frame: SpooledFrame): number {
-  return frame.isGap ? 0 : (frame.packets ?? 0);
-}
-
-/** `null` as soon as one of them is: what nobody knows cannot be added up. */
-function sum(...numbers: readonly (number | null)[]): number | null {
-  return numbers.reduce<number | null>((total, n) => (total === null || n === null ? null : total + n), 0);
-}
-
-function add(segment: Segment, frame: SpooledFrame): void {
-  segment.fromNs =
-    segment.last < segment.first || frame.fromNs < segment.fromNs ? frame.fromNs : segment.fromNs;
-  if (frame.toNs > segment.toNs) segment.toNs = frame.toNs;
-  segment.last = frame.last;
-  segment.bytes += frame.byteLength;
-  if (frame.isGap) {
-    segment.gapPackets = sum(segment.gapPackets, frame.packets);
-    segment.gapBytes = sum(segment.gapBytes, frame.capturedBytes);
-  } else {
-    segment.packets += frame.packets ?? 0;
-    segment.capturedBytes += frame.capturedBytes ?? 0;
-  }
-  segment.frames?.push(frame);
 }

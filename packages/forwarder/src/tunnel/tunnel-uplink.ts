@@ -11,14 +11,13 @@ import { assert } from '@tapline/shared/base/assert.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { RetrySchedule } from '@tapline/shared/base/retry-schedule.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
-import { CODEC_NAMES, type CodecName } from '@tapline/shared/tunnel/codec.ts';
-import { BATCH_PAYLOAD_BYTES_MAX, broken } from '@tapline/shared/tunnel/frame.ts';
+import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
+import { broken } from '@tapline/shared/tunnel/frame.ts';
 import {
   SENSOR_NAME,
   encodeGap,
   encodeLane,
   encodeReport,
-  type Hello,
   type Refuse,
   type Welcome,
 } from '@tapline/shared/tunnel/messages.ts';
@@ -29,6 +28,8 @@ import { CollectorList, collectorName, type Collector } from './collector-list.t
 import { dialTcp, type Dial } from './dial-tcp.ts';
 import { DownTime } from '../spool/down-time.ts';
 import { untilDrained } from './drain-deadline.ts';
+import { acceptWelcome, helloOf, positionOf, type Introduction } from './handshake.ts';
+import { PreferredCollectors } from './preferred-collectors.ts';
 import { GapTally } from './gap-tally.ts';
 import { LaneTable, type Lane } from '../spool/lane-table.ts';
 import { LinkRate } from './link-rate.ts';
@@ -66,6 +67,7 @@ export class TunnelUplink implements Uplink {
   readonly #downTime: DownTime;
   readonly #collectors: CollectorList;
   readonly #rate: LinkRate;
+  readonly #preferred: PreferredCollectors;
   readonly #gap = new GapTally();
   readonly #room = new RoomWaiters();
   readonly #aborter = new AbortController();
@@ -85,7 +87,7 @@ export class TunnelUplink implements Uplink {
   #cancelPump: () => void = () => undefined;
   #cancelRetry: () => void = () => undefined;
   #cancelReport: () => void = () => undefined;
-  #cancelReturn: () => void = () => undefined;
+  #cancelLeave: () => void = () => undefined;
 
   /** Opens the spool: throws SPOOL_FAILED when that cannot be used. */
   constructor(options: UplinkOptions, dependencies: UplinkDependencies) {
@@ -103,6 +105,19 @@ export class TunnelUplink implements Uplink {
     const { retryFirstMs: firstMs = RETRY_FIRST_MS, retryCapMs: capMs = RETRY_CAP_MS } = options;
     const retry = new RetrySchedule({ firstMs, capMs }, dependencies.random ?? Math.random);
     this.#collectors = new CollectorList(options.collectors, retry);
+    this.#preferred = new PreferredCollectors(
+      {
+        intervalMs: options.returnAfterMs ?? RETURN_AFTER_MS,
+        timeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      },
+      {
+        clock: this.#clock,
+        dial: this.#dial,
+        found: (collector) => {
+          this.#return(collector);
+        },
+      },
+    );
     this.#spool = dependencies.spool ?? null;
     const found = this.#spool?.open();
     this.#lanes = new LaneTable(
@@ -247,10 +262,12 @@ export class TunnelUplink implements Uplink {
     this.#openedAtMs = this.#clock.monotonicMs();
     this.#saidBye = false;
     this.#countedBytes = 0;
+    // There is always a lane: a forwarder without traffic says where traffic would come.
+    if (this.#lanes.lanes.length === 0) this.#lanes.current(0);
     const announced = this.#lanes.announceable();
     this.#connection = new UplinkConnection(
       socket,
-      this.#hello(announced),
+      helloOf(this.#introduction(), this.#lanes, announced, collectorName(collector)),
       { heartbeatIntervalMs, idleTimeoutMs },
       this.#clock,
       {
@@ -273,41 +290,21 @@ export class TunnelUplink implements Uplink {
     );
   }
 
-  #hello(announced: readonly Lane[]): Hello {
+  #introduction(): Introduction {
     const { sensor, software = 'tapline-forwarder', compression } = this.#options;
-    const name = collectorName(this.#collectors.current);
-    // There is always one: a forwarder without traffic says where traffic would come.
-    const [first, ...others] = announced.length > 0 ? announced : [this.#lanes.current(0)];
-    return {
-      sensor,
-      ...this.#lanes.describe(first as Lane, name),
-      ...(others.length === 0 ? {} : { lanes: others.map((lane) => this.#lanes.describe(lane, name)) }),
-      software,
-      codecs:
-        compression === 'none' ? ['none'] : [compression, ...CODEC_NAMES.filter((n) => n !== compression)],
-      interfaces: [...(this.#dependencies.interfaces?.() ?? [])],
-      sentAtMs: this.#clock.wallMs(),
-    };
+    const interfaces = this.#dependencies.interfaces?.() ?? [];
+    return { sensor, software, compression, interfaces, sentAtMs: this.#clock.wallMs() };
   }
 
   #welcomed(welcome: Welcome, announced: readonly Lane[]): void {
-    const { codec, limits } = welcome;
-    if (limits.payloadBytesMax < BATCH_PAYLOAD_BYTES_MAX)
-      throw broken('limits', 'the collector takes no batch of full size', { ...limits });
-    const known = CODEC_NAMES.find((name) => name === codec);
-    if (known === undefined)
-      throw broken('codec', `the collector chose an unknown codec ${codec}`, { codec });
-    this.#codec = known;
-    const lanes = announced.length > 0 ? announced : [this.#lanes.current(0)];
-    for (const [index, lane] of lanes.entries())
-      openAt(lane, index === 0 ? welcome : laneOf(welcome, lane.id));
+    this.#codec = acceptWelcome(welcome, announced);
     this.counters.connections++;
     this.#dependencies.events.connected?.({ ...this.#collectors.current, welcome });
-    for (const [index, lane] of lanes.entries())
-      this.#acknowledged(lane.id, (index === 0 ? welcome : laneOf(welcome, lane.id)).durableSequence);
+    for (const [index, lane] of announced.entries())
+      this.#acknowledged(lane.id, positionOf(welcome, announced, index).durableSequence);
     this.#lanes.beginLive();
     this.#lanes.retire();
-    this.#armReturn();
+    this.#preferred.lookFor(this.#collectors.preferred);
     this.#pump();
   }
 
@@ -381,7 +378,8 @@ export class TunnelUplink implements Uplink {
   #ended(reason: string, refusal: Refuse | null, clean: boolean): void {
     if (this.#connection !== null) this.#countSent(this.#connection);
     this.#connection = null;
-    this.#cancelReturn();
+    this.#preferred.stop();
+    this.#cancelLeave();
     for (const lane of this.#lanes.lanes) lane.isOpen = false;
     if (this.#state === 'closed') return;
     if (
@@ -413,38 +411,19 @@ export class TunnelUplink implements Uplink {
     return Math.round(delayMs);
   }
 
-  /** While a collector serves that is not the first choice, better ones are looked for. */
-  #armReturn(): void {
-    if (this.#collectors.preferred.length === 0) return;
-    this.#cancelReturn = this.#clock.after(this.#options.returnAfterMs ?? RETURN_AFTER_MS, () => {
-      void this.#lookForPreferred();
+  /** One that is wanted more can be reached: goes there when what is under way is acknowledged, or has had its time. */
+  #return(collector: Collector): void {
+    if (this.#connection === null || this.#state !== 'running') return;
+    this.#dependencies.events.returning?.(collector);
+    this.#returningTo = collector;
+    this.#cancelLeave = this.#clock.after(LEAVE_MS, () => {
+      this.#leave();
     });
-  }
-
-  async #lookForPreferred(): Promise<void> {
-    const connection = this.#connection;
-    for (const collector of this.#collectors.preferred) {
-      const { connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
-      try {
-        const probe = await this.#dial({ ...collector, timeoutMs }, this.#aborter.signal);
-        probe.on('error', () => undefined).destroy();
-      } catch {
-        continue;
-      }
-      if (this.#connection !== connection || connection === null || this.#state !== 'running') return;
-      this.#dependencies.events.returning?.(collector);
-      this.#returningTo = collector;
-      this.#cancelReturn = this.#clock.after(LEAVE_MS, () => {
-        this.#leave();
-      });
-      if (!this.#lanes.isInFlight) this.#leave();
-      return;
-    }
-    if (this.#connection === connection && connection !== null) this.#armReturn();
+    if (!this.#lanes.isInFlight) this.#leave();
   }
 
   #leave(): void {
-    this.#cancelReturn();
+    this.#cancelLeave();
     this.#connection?.sayBye();
     this.#connection?.close('a collector that is wanted more is back');
   }
@@ -477,8 +456,9 @@ export class TunnelUplink implements Uplink {
   /** Returns the packets given up. */
   #close(): number {
     this.#state = 'closed';
-    for (const cancel of [this.#cancelRetry, this.#cancelReport, this.#cancelPump, this.#cancelReturn])
+    for (const cancel of [this.#cancelRetry, this.#cancelReport, this.#cancelPump, this.#cancelLeave])
       cancel();
+    this.#preferred.stop();
     this.#aborter.abort();
     this.#connection?.close('the forwarder stops');
     const packets = this.#lanes.abandon();
@@ -492,28 +472,4 @@ export class TunnelUplink implements Uplink {
     this.#spool.close();
     return packets;
   }
-}
-
-/** Takes over from where the collector wants a lane to go on. */
-function openAt(lane: Lane, position: { nextSequence: number; durableSequence: number }): void {
-  const { nextSequence, durableSequence } = position;
-  const { queue } = lane;
-  if (
-    nextSequence < queue.firstSequence ||
-    !queue.mayBeReceived(nextSequence - 1) ||
-    durableSequence >= nextSequence
-  )
-    throw broken('sequence', 'the collector asks for a sequence that cannot be', {
-      lane: lane.id,
-      nextSequence,
-      firstSequence: queue.firstSequence,
-    });
-  queue.rewindTo(nextSequence);
-  lane.isOpen = true;
-}
-
-function laneOf(welcome: Welcome, id: number): { nextSequence: number; durableSequence: number } {
-  const position = welcome.lanes?.find(({ lane }) => lane === id);
-  if (position === undefined) throw broken('lane', 'the collector left out a lane', { lane: id });
-  return position;
 }
