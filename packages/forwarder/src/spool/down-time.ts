@@ -18,16 +18,21 @@ import type { LaneTable } from './lane-table.ts';
  */
 const UNDER_WAY_MS = 1000;
 
+/** What the last life left in the spool. */
+interface FoundSpool {
+  readonly lanes: readonly FoundLane[];
+  readonly state: SpoolState | null;
+  /** It wrote every frame to the disk before it sent it. */
+  readonly isComplete: boolean;
+}
+
 export class DownTime {
   readonly #clock: TunnelClock;
-  readonly #found: { readonly lanes: readonly FoundLane[]; readonly state: SpoolState | null } | null;
+  readonly #found: FoundSpool | null;
   #newest: TimeSpan | null = null;
   #offeredAtMs = -Infinity;
 
-  constructor(
-    clock: TunnelClock,
-    found: { readonly lanes: readonly FoundLane[]; readonly state: SpoolState | null } | null,
-  ) {
+  constructor(clock: TunnelClock, found: FoundSpool | null) {
     this.#clock = clock;
     this.#found = found;
   }
@@ -35,7 +40,7 @@ export class DownTime {
   /** The gap between the last life and now; null when there was none, or nothing is known of it. */
   gap(): Gap | null {
     if (this.#found === null) return null;
-    const { lanes, state } = this.#found;
+    const { lanes, state, isComplete } = this.#found;
     if (state === null && lanes.length === 0) return null;
     const toNs = this.#wallNs();
     const newestNs = lanes.reduce(
@@ -44,7 +49,8 @@ export class DownTime {
     );
     const underWayNs = BigInt(UNDER_WAY_MS) * 1_000_000n;
     let fromNs = state === null ? 0n : BigInt(state.safeNs);
-    if (newestNs - underWayNs > fromNs) fromNs = newestNs - underWayNs;
+    // Else what is on the disk says nothing of what was in memory.
+    if (isComplete && newestNs - underWayNs > fromNs) fromNs = newestNs - underWayNs;
     // A clock that was set back in between.
     if (fromNs > toNs) fromNs = toNs;
     const reason = state?.clean === true ? 'forwarder-stopped' : 'forwarder-down';
@@ -58,10 +64,11 @@ export class DownTime {
   }
 
   /** What the spool should remember at this moment. */
-  state(lanes: LaneTable, isClean: boolean): SpoolState {
+  state(lanes: LaneTable, mode: SpoolState['mode'], isClean: boolean): SpoolState {
     return {
       version: 1,
       clean: isClean,
+      mode,
       safeNs: String(this.#safeNs(lanes, isClean)),
       lanes: lanes.laneStates(),
     };

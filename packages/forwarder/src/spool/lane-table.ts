@@ -8,10 +8,9 @@
  * first; within a class, by config, the oldest lane (everything in order) or the newest (live traffic first, backlog with what
  * capacity is left). For that `beginLive` closes the lanes that have a backlog, and what comes opens new ones.
  */
-import { FRAME_BATCH, FRAME_HEADER_BYTES } from '@tapline/shared/tunnel/frame.ts';
-import { nanosecondsText, type Lane as LaneMessage } from '@tapline/shared/tunnel/messages.ts';
-import { batchTimeSpan } from '@tapline/shared/tunnel/packet-batch.ts';
+import type { Lane as LaneMessage } from '@tapline/shared/tunnel/messages.ts';
 import type { SpoolLane } from './spool-lane.ts';
+import { describeSpooled } from './spool-segment.ts';
 import { LANE_NUMBERS, type FoundLane, type LaneState, type Spool } from './spool.ts';
 import { FrameQueue } from './frame-queue.ts';
 
@@ -154,14 +153,16 @@ export class LaneTable {
     return packets;
   }
 
-  /** Time of the oldest packet that only memory holds; null when the disk has all. Nanoseconds since 1970 UTC. */
+  /**
+   * Time of the oldest packet that only memory holds, or that a gap stands for which only memory holds: a death now would take
+   * the report along. Null when the disk has all. Nanoseconds since 1970 UTC.
+   */
   oldestUnspooledNs(): bigint | null {
     let oldest: bigint | null = null;
     for (const { queue } of this.lanes) {
-      const bytes = queue.oldestUnspooled?.bytes;
-      if (bytes === undefined || bytes[5] !== FRAME_BATCH) continue;
-      const span = batchTimeSpan(bytes.subarray(FRAME_HEADER_BYTES));
-      const fromNs = BigInt(nanosecondsText(span.oldestSeconds, span.oldestNanoseconds));
+      const frame = queue.oldestUnspooled;
+      if (frame === null) continue;
+      const { fromNs } = describeSpooled(frame.bytes, 0);
       if (oldest === null || fromNs < oldest) oldest = fromNs;
     }
     return oldest;

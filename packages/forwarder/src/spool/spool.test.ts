@@ -318,7 +318,7 @@ describe('the spool', () => {
     const opened = open(path, { bytesMax: 3 * SEGMENT_BYTES });
     const lanes = table(opened, 4_000_000);
     opened.spool.keep(
-      () => ({ version: 1, clean: false, safeNs: '0', lanes: lanes.laneStates() }),
+      () => ({ version: 1, clean: false, mode: 'always', safeNs: '0', lanes: lanes.laneStates() }),
       () => lanes.dropOrder(),
     );
     const bytes = 900_000;
@@ -374,7 +374,7 @@ describe('the spool', () => {
     const lanes = table(opened);
     pushNumbers(lanes, 1, 5);
     opened.spool.keep(
-      () => ({ version: 1, clean: false, safeNs: '7', lanes: lanes.laneStates() }),
+      () => ({ version: 1, clean: false, mode: 'always', safeNs: '7', lanes: lanes.laneStates() }),
       () => [],
     );
     opened.spool.close();

@@ -57,6 +57,8 @@ const state = z.object({
   version: z.literal(1),
   /** The last life ended in order: everything it held is in the spool. */
   clean: z.boolean(),
+  /** In which it ran. */
+  mode: z.enum(['always', 'overflow']),
   /** Everything captured until then is acknowledged or in the spool. Nanoseconds since 1970 UTC. */
   safeNs: z.string().regex(/^\d{1,20}$/),
   lanes: z.array(

@@ -129,7 +129,8 @@ export class TunnelUplink implements Uplink {
       this.#spool,
       found?.lanes,
     );
-    this.#downTime = new DownTime(this.#clock, found ?? null);
+    const isComplete = found?.state?.mode === 'always';
+    this.#downTime = new DownTime(this.#clock, found === undefined ? null : { ...found, isComplete });
     this.counters.recoveredPackets = this.#lanes.packets;
     this.#countQueue();
   }
@@ -139,7 +140,8 @@ export class TunnelUplink implements Uplink {
     this.#state = 'running';
     if (this.#options.onFull === 'drop-newest') this.#reportDownTime();
     this.#spool?.keep(
-      () => this.#downTime.state(this.#lanes, this.#state === 'closed'),
+      () =>
+        this.#downTime.state(this.#lanes, this.#spool?.options.mode ?? 'always', this.#state === 'closed'),
       () => this.#lanes.dropOrder(),
     );
     void this.#connect();
