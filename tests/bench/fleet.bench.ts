@@ -1,5 +1,5 @@
 /**
- * A thousand forwarders on one collector: `npm run bench fleet -- ` (sensors and seconds can be named: `fleet 1000 20`). Each
+ * A thousand forwarders on one collector: `npm run bench -- fleet`; `node tests/bench/fleet.bench.ts 100 60` for others. Each
  * sensor sends ten sources' packets every second; prints what reached the disk, the collector's memory at its highest, and its
  * processor time. The goal: no loss, less than 1 GiB.
  */

@@ -122,6 +122,10 @@ describe('the certificates of `pki`', () => {
   });
 
   it('lie where only their owner reads the keys, and are not overwritten by mistake', async () => {
+    expect(statSync(pki).mode & 0o777).toBe(0o700);
+    // Where nothing was before: the directories above are not closed to the services.
+    await run('collector', 'pki', 'init', '--dir', join(directory, 'etc/tapline/pki'));
+    expect(statSync(join(directory, 'etc/tapline')).mode & 0o055).toBe(0o055);
     for (const name of ['ca.key', 'cell-1.pem', 'soc.pem'])
       expect(statSync(join(pki, name)).mode & 0o777, name).toBe(0o600);
     for (const words of [['init'], ['issue', 'cell-1'], ['revoke', 'nobody'], ['issue', '../x']]) {

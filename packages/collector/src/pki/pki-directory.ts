@@ -10,7 +10,7 @@
  * What must stay true: a key is never overwritten by mistake, and a file is replaced as a whole or not at all.
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import {
   createAuthority,
@@ -42,6 +42,8 @@ export class PkiDirectory {
   async init(name: string, days: number, force: boolean): Promise<Identity> {
     if (existsSync(this.#file('ca.key')) && !force)
       throw failed(`there is an authority in ${this.path} already; --force replaces it, and voids every certificate it issued`); // prettier-ignore
+    // The directory above is everybody's: the services read their configurations there.
+    mkdirSync(dirname(this.path), { recursive: true });
     mkdirSync(this.path, { recursive: true, mode: 0o700 });
     const authority = await createAuthority(name, days);
     this.#replace('ca.key', authority.key, 0o600);
