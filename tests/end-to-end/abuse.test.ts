@@ -19,9 +19,8 @@ import {
   encodeFrame,
   sealFrame,
 } from '@tapline/shared/tunnel/frame.ts';
-import { encodeHello } from '@tapline/shared/tunnel/messages.ts';
 import { encodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
-import { numberedBatch } from '@tapline/shared/tunnel/tunnel-test-support.ts';
+import { helloOf, numberedBatch } from '@tapline/shared/tunnel/tunnel-test-support.ts';
 import { afterAll, describe, expect, it } from 'vitest';
 import { packetsOfFile } from '../support/captured.ts';
 import { Program, booksOf } from '../support/child.ts';
@@ -80,10 +79,6 @@ function attack(port: number, bytes: Uint8Array, end = true): Promise<string> {
   });
 }
 
-function hello(sensor: string): Uint8Array {
-  return encodeHello({ sensor, epoch: '0123456789abcdef', software: 'x', firstSequence: 1, codecs: ['zstd'], interfaces: [], sentAtMs: 0 }); // prettier-ignore
-}
-
 /** A BATCH that declares one record of 1 MiB and unpacks to far more, or to nothing. */
 function bomb(codec: 1 | 2): Uint8Array {
   const packed = codec === 1 ? zstdCompressSync(Buffer.alloc(200 * 1024 * 1024)) : Buffer.concat([Buffer.from([0, 0, 16, 0]), Buffer.alloc(4000, 0xff)]); // prettier-ignore
@@ -121,7 +116,7 @@ describe('a collector under attack', () => {
     // Byte by byte, for as long as they are let.
     const trickles = Array.from({ length: 20 }, (_, index) => {
       const socket = connect(port, '127.0.0.1').on('error', () => undefined);
-      const bytes = hello(`slow-${String(index)}`);
+      const bytes = helloOf(`slow-${String(index)}`);
       let at = 0;
       const timer = setInterval(() => {
         if (at >= bytes.byteLength || socket.destroyed) clearInterval(timer);
@@ -132,9 +127,9 @@ describe('a collector under attack', () => {
     await Promise.all(trickles);
     for (const socket of slow) socket.destroy();
     const told = [
-      ['a lying length', changed(hello('evil-1'), 8, [0xff, 0xff, 0xff, 0x7f])],
-      ['a wrong checksum', changed(hello('evil-2'), 28, [1, 2, 3, 4])],
-      ['a wrong version', changed(hello('evil-3'), 4, [9])],
+      ['a lying length', changed(helloOf('evil-1'), 8, [0xff, 0xff, 0xff, 0x7f])],
+      ['a wrong checksum', changed(helloOf('evil-2'), 28, [1, 2, 3, 4])],
+      ['a wrong version', changed(helloOf('evil-3'), 4, [9])],
       ['a batch before HELLO', batch],
       ['no JSON', encodeFrame(FRAME_HELLO, 0, Buffer.alloc(60_000, 0x7b))],
     ] as const;
@@ -147,11 +142,11 @@ describe('a collector under attack', () => {
       ['a changed batch', changed(batch, batch.byteLength - 1, [0xaa])],
     ] as const;
     for (const [what, bytes] of within)
-      expect(await attack(port, Buffer.concat([hello('evil-4'), bytes]), false), what).toContain(
+      expect(await attack(port, Buffer.concat([helloOf('evil-4'), bytes]), false), what).toContain(
         '"code":"protocol"',
       );
     // An old recording of a whole session, twice: its packets are in the archive once.
-    const recording = Buffer.concat([hello('evil-5'), batch]);
+    const recording = Buffer.concat([helloOf('evil-5'), batch]);
     for (let i = 0; i < 2; i++) {
       const socket = connect(port, '127.0.0.1', () => socket.write(recording));
       socket.on('error', () => undefined);
@@ -169,7 +164,7 @@ describe('a collector under attack', () => {
       );
     // More names than there may be sensors.
     for (let i = 0; i < 30; i++) {
-      const socket = connect(port, '127.0.0.1', () => socket.write(hello(`name-${String(i)}`)));
+      const socket = connect(port, '127.0.0.1', () => socket.write(helloOf(`name-${String(i)}`)));
       socket.on('error', () => undefined);
       await new Promise((resolve) => socket.once('data', resolve));
       socket.destroy();

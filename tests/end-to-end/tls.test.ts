@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { createAuthority, issueCertificate } from '@tapline/collector/src/pki/certificates.ts';
-import { encodeHello } from '@tapline/shared/tunnel/messages.ts';
+import { helloOf } from '@tapline/shared/tunnel/tunnel-test-support.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { contentOf, packetsOfFile, type SeenPacket } from '../support/captured.ts';
 import { Program, booksOf } from '../support/child.ts';
@@ -294,7 +294,7 @@ describe('what does not pass', () => {
       new Promise((resolve) => {
         const socket = connectTls({ host: '127.0.0.1', port, ca, ...options });
         const bytes: Buffer[] = [];
-        socket.on('secureConnect', () => socket.write(hello('cell-7')));
+        socket.on('secureConnect', () => socket.write(helloOf('cell-7')));
         socket.on('data', (chunk: Buffer) => bytes.push(chunk));
         socket.on('error', (error) => {
           resolve((error as NodeJS.ErrnoException).code ?? String(error));
@@ -312,7 +312,7 @@ describe('what does not pass', () => {
     expect(await attempt(identity(expired))).toContain('not accepted: CERT_HAS_EXPIRED');
     expect(await attempt(identity(server))).toContain('not accepted: INVALID_PURPOSE');
     expect(await attempt({ ...identity(good), maxVersion: 'TLSv1.2' })).toMatch(/PROTOCOL_VERSION|ALERT/);
-    expect(await plainly(port, hello('cell-7'))).not.toContain('TAPL');
+    expect(await plainly(port, helloOf('cell-7'))).not.toContain('TAPL');
     expect(await plainly(port, Buffer.alloc(5000, 0x55))).not.toContain('TAPL');
     // Silence is ended by the collector, a second after it began.
     expect(await plainly(port, Buffer.alloc(0))).toBe('');
@@ -362,18 +362,6 @@ describe('what does not pass', () => {
     await collector.stop();
   });
 });
-
-function hello(sensor: string): Uint8Array {
-  return encodeHello({
-    sensor,
-    epoch: '0123456789abcdef',
-    software: 'test',
-    firstSequence: 1,
-    codecs: ['zstd'],
-    interfaces: [],
-    sentAtMs: 0,
-  });
-}
 
 function plainly(port: number, bytes: Uint8Array): Promise<string> {
   return new Promise((resolve) => {

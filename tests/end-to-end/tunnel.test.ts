@@ -8,15 +8,11 @@ import { TunnelUplink } from '../../packages/forwarder/src/tunnel/tunnel-uplink.
 import type { UplinkEvents, UplinkOptions } from '../../packages/forwarder/src/tunnel/uplink.ts';
 import { OperatingError } from '../../packages/shared/src/base/errors.ts';
 import { FRAME_REFUSE, FRAME_REPORT, encodeFrame } from '../../packages/shared/src/tunnel/frame.ts';
-import {
-  decodeRefuse,
-  encodeBye,
-  encodeHello,
-  type Refuse,
-} from '../../packages/shared/src/tunnel/messages.ts';
+import { decodeRefuse, encodeBye, type Refuse } from '../../packages/shared/src/tunnel/messages.ts';
 import { encodeBatch } from '../../packages/shared/src/tunnel/packet-batch.ts';
 import {
   decodeChunks,
+  helloOf,
   numberedBatch,
   seededRandom,
 } from '../../packages/shared/src/tunnel/tunnel-test-support.ts';
@@ -315,18 +311,6 @@ function exchange(port: number, bytes: Uint8Array): Promise<Buffer> {
   });
 }
 
-function hello(sensor = 'probe-1'): Uint8Array {
-  return encodeHello({
-    sensor,
-    epoch: '0123456789abcdef',
-    software: 'test',
-    firstSequence: 1,
-    codecs: ['zstd'],
-    interfaces: [],
-    sentAtMs: 0,
-  });
-}
-
 function refusalIn(answer: Buffer): Refuse {
   const frame = decodeChunks([answer]).find(({ type }) => type === FRAME_REFUSE);
   if (frame === undefined) throw new Error('no REFUSE came');
@@ -336,7 +320,7 @@ function refusalIn(answer: Buffer): Refuse {
 describe('a collector among strangers', () => {
   it('answers a wrong version with REFUSE', async () => {
     const collector = await startCollector();
-    const bytes = hello();
+    const bytes = helloOf('probe-1');
     bytes[4] = 9;
     expect(refusalIn(await exchange(collector.port, bytes))).toMatchObject({ code: 'version' });
   });
@@ -352,7 +336,7 @@ describe('a collector among strangers', () => {
 
   it('refuses a codec it cannot decode', async () => {
     const collector = await startCollector();
-    const text = Buffer.from(hello().subarray(32)).toString().replace('zstd', 'rar5');
+    const text = Buffer.from(helloOf('probe-1').subarray(32)).toString().replace('zstd', 'rar5');
     expect(refusalIn(await exchange(collector.port, encodeFrame(1, 0, Buffer.from(text)))).code).toBe(
       'codec',
     );
@@ -361,7 +345,7 @@ describe('a collector among strangers', () => {
   it('refuses a stream with a hole in it, and keeps what came before', async () => {
     const collector = await startCollector();
     const bytes = Buffer.concat([
-      hello(),
+      helloOf('probe-1'),
       encodeBatch(numberedBatch(1, 5), 1, 'zstd'),
       encodeBatch(numberedBatch(6, 5), 3, 'zstd'),
     ]);
@@ -373,7 +357,7 @@ describe('a collector among strangers', () => {
     const collector = await startCollector();
     const future = encodeFrame(200, 0, new Uint8Array(1000));
     const bytes = Buffer.concat([
-      hello(),
+      helloOf('probe-1'),
       future,
       encodeBatch(numberedBatch(1, 5), 1, 'zstd'),
       encodeBye({ reason: 'done' }),
@@ -386,14 +370,14 @@ describe('a collector among strangers', () => {
   it('drops who says nothing, half a HELLO or half a magic', async () => {
     const collector = await startCollector({ helloTimeoutMs: 50, greetingTimeoutMs: 50 });
     expect(await exchange(collector.port, new Uint8Array(0))).toHaveLength(0);
-    expect(await exchange(collector.port, hello().subarray(0, 3))).toHaveLength(0);
-    expect(refusalIn(await exchange(collector.port, hello().subarray(0, 40))).code).toBe('hello');
+    expect(await exchange(collector.port, helloOf('probe-1').subarray(0, 3))).toHaveLength(0);
+    expect(refusalIn(await exchange(collector.port, helloOf('probe-1').subarray(0, 40))).code).toBe('hello');
     await until(() => collector.listener.connectionCount === 0);
   });
 
   it('gives up a sensor that falls silent', async () => {
     const collector = await startCollector({ heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
-    await exchange(collector.port, hello());
+    await exchange(collector.port, helloOf('probe-1'));
     expect(collector.sessions.sensors[0]?.isConnected).toBe(false);
   });
 
@@ -410,7 +394,7 @@ describe('a collector among strangers', () => {
     const collector = await startCollector({ connectionsMax: 1 });
     const uplink = startUplink(collector.port);
     await until(() => uplink.counters.connections === 1);
-    expect(refusalIn(await exchange(collector.port, hello('other'))).code).toBe('busy');
+    expect(refusalIn(await exchange(collector.port, helloOf('other'))).code).toBe('busy');
     uplink.offer(numberedBatch(1, 10));
     expect(await uplink.drain(10_000)).toBe(0);
   });
@@ -423,7 +407,7 @@ describe('a collector among strangers', () => {
       const noise = Uint8Array.from({ length: 200 }, () => Math.floor(random() * 256));
       const batch = encodeBatch(numberedBatch(i, 1), 1, 'zstd');
       batch[Math.floor(random() * batch.byteLength)] = 0xa5;
-      await exchange(collector.port, Buffer.concat([hello('bad'), i % 2 === 0 ? batch : noise, noise]));
+      await exchange(collector.port, Buffer.concat([helloOf('bad'), i % 2 === 0 ? batch : noise, noise]));
       uplink.offer(numberedBatch(i, 1));
     }
     expect(await uplink.drain(10_000)).toBe(0);

@@ -44,6 +44,15 @@ function defaultSensor(): string {
 /** Rules between keys are checked also where another key is wrong: all mistakes at once. */
 const always = ({ value }: { value: unknown }): boolean => typeof value === 'object' && value !== null;
 
+/** Longest frame to keep, or to send. */
+const snaplen = z
+  .number()
+  .int()
+  .min(64)
+  .max(PACKET_BYTES_MAX)
+  .default(PACKET_BYTES_MAX)
+  .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`);
+
 const capture = z
   .strictObject({
     driver: z
@@ -67,13 +76,7 @@ const capture = z
       .max(65_536)
       .nullish()
       .describe('write a filter in libpcap’s language, such as tcp port 502'),
-    snaplen: z
-      .number()
-      .int()
-      .min(64)
-      .max(PACKET_BYTES_MAX)
-      .default(PACKET_BYTES_MAX)
-      .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`),
+    snaplen,
     promiscuous: z.boolean().default(true).describe('write true or false'),
     ring_size: byteSize(MIB, 4096 * MIB).default(64 * MIB),
     files: z.array(path).min(1).max(10_000).optional().describe('write a list of capture files'),
@@ -213,13 +216,7 @@ const forward = z.strictObject({
   allow_plaintext: allowPlaintext,
   compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
   filter: expression.nullish(),
-  snaplen: z
-    .number()
-    .int()
-    .min(64)
-    .max(PACKET_BYTES_MAX)
-    .default(PACKET_BYTES_MAX)
-    .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`),
+  snaplen,
   priority: z.array(expression).max(CLASSES_MAX).default([]),
   max_rate: bitRate.optional(),
   schedule,

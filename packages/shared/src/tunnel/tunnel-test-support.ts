@@ -4,6 +4,7 @@ import { LINKTYPE_ETHERNET } from '../packet/link-type.ts';
 import { RECORD_CAPTURED_BYTES, RECORD_HEADER_BYTES, readU32, writeU32 } from '../packet/record.ts';
 import { FrameDecoder } from './frame-decoder.ts';
 import type { Frame } from './frame.ts';
+import { encodeHello } from './messages.ts';
 
 /** 2026-01-01 00:00:00 UTC. */
 export const NEW_YEAR = 1_767_225_600;
@@ -76,4 +77,17 @@ export function* pieces(
     yield bytes.subarray(offset, end);
     offset = end;
   }
+}
+
+/** A stranger's greeting, as a forwarder would say it. */
+export function helloOf(sensor: string): Uint8Array {
+  return encodeHello({
+    sensor,
+    epoch: '0123456789abcdef',
+    software: 'test',
+    firstSequence: 1,
+    codecs: ['zstd'],
+    interfaces: [],
+    sentAtMs: 0,
+  });
 }
