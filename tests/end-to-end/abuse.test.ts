@@ -229,7 +229,7 @@ describe('a collector under attack', () => {
         sensor.offer(numberedBatch(Math.floor(i / 80) * 3_600_000 + (i % 80) * 100, 100, 1000));
       }
     })();
-    await collector.line('A sensor has used up its disk: nothing more is read from it until there is room.');
+    await collector.line('A sensor has used up its disk: nothing more is taken from it until there is room.');
     other.offer(numberedBatch(0, 500));
     expect(await other.drain(20_000)).toBe(0);
     const folder = join(soc, 'large');
@@ -256,5 +256,21 @@ describe('a collector under attack', () => {
     expect(await sensor.drain(20_000)).toBe(0);
     expect(sensor.counters.acknowledgedPackets).toBe(40_000);
     await collector.stop();
+  });
+
+  it('drops, and counts, what a plain sender brings beyond its disk: nobody can tell it to wait', async () => {
+    const { collector, port, soc } = await startCollector('sensor_disk: 16MiB');
+    const packet = Buffer.alloc(60_000, 0x11);
+    let sent = 0;
+    for (; sent < 400; sent += 20) await Promise.all(Array.from({ length: 20 }, () => attack(port, packet)));
+    await collector.line('A sensor has used up its disk: nothing more is taken from it until there is room.');
+    await collector.stop();
+    const { plain, archive } = booksOf(collector);
+    const dropped = (plain?.['droppedByReason'] as Record<string, number>)['disk-limit'] ?? 0;
+    expect(dropped).toBeGreaterThan(20);
+    expect(Number(archive?.['packetsStored']) + dropped).toBe(sent);
+    const folder = join(soc, '127.0.0.1');
+    const bytes = readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+    expect(bytes).toBeLessThan(20 * 1024 * 1024);
   });
 });

@@ -48,7 +48,7 @@ export function sessionEvents(log: Log): SessionEvents & IntakeEvents {
     gapReceived: (gap) => log.error(gap, 'A sensor reports a gap.'),
     packetsLost: (loss) => log.error(loss, 'Packets of a sensor were lost on a one-way link.'),
     diskLimitReached: (limit) =>
-      log.error(limit, 'A sensor has used up its disk: nothing more is read from it until there is room.'),
+      log.error(limit, 'A sensor has used up its disk: nothing more is taken from it until there is room.'),
     diskLimitLeft: (limit) => log.warn(limit, 'There is room for a sensor again.'),
     framesElsewhere: (frames) =>
       log.info(frames, 'A sensor returned; what came before went to another collector.'),

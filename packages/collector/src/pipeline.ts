@@ -55,6 +55,8 @@ import { PlainArchives } from './listen/plain-archives.ts';
 import { PlainIntake } from './listen/plain-intake.ts';
 import { TcpListener } from './listen/tcp-listener.ts';
 import { UdpListener } from './listen/udp-listener.ts';
+import { ArchiveSize } from './session/archive-size.ts';
+import { DiskLimit } from './session/disk-limit.ts';
 import { ArchiveStore } from './session/sensor-store.ts';
 import { SessionTable } from './session/session-table.ts';
 
@@ -114,6 +116,14 @@ class Collector implements RunningDaemon {
           { sender: name, problem: messageOf(error) },
           'The archive of a plain sender cannot be opened.',
         ),
+      limitOf: (sensor, archive) => {
+        const events = sessionEvents(context.log);
+        const size = new ArchiveSize(archive, systemFiles, this.#config.limits.sensor_disk ?? Infinity);
+        return new DiskLimit(size, systemTunnelClock, {
+          reached: (bytesMax) => events.diskLimitReached?.({ sensor, bytesMax }),
+          left: (bytes) => events.diskLimitLeft?.({ sensor, bytes }),
+        });
+      },
     });
     this.#plain = new PlainIntake(config.plain.payload, {
       clock: systemTunnelClock,

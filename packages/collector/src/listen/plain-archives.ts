@@ -9,6 +9,7 @@
 import type { Archive } from '@tapline/shared/archive/archive.ts';
 import type { ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
 import { cleanPrefix } from '@tapline/shared/archive/segment-name.ts';
+import type { DiskLimit } from '../session/disk-limit.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 
 /** A datagram's sender address can be forged; a directory for each would fill a disk with directories. */
@@ -23,13 +24,16 @@ export interface PlainArchivesDependencies {
     defaultPrefix: string | undefined,
   ) => Archive;
   readonly openFailed: (name: string, error: unknown) => void;
+  /** What the segments of one sender may take. */
+  readonly limitOf: (name: string, archive: Archive) => DiskLimit;
 }
 
 export class PlainArchives {
-  readonly counters = { packets: 0, droppedByReason: { 'archive-unusable': 0 } };
+  readonly counters = { packets: 0, droppedByReason: { 'archive-unusable': 0, 'disk-limit': 0 } };
   readonly #dependencies: PlainArchivesDependencies;
   readonly #byPeer = new Map<string, Archive | null>();
   readonly #byName = new Map<string, Archive | null>();
+  readonly #limits = new Map<Archive, DiskLimit>();
   #rules: readonly ArchiveRule[];
   #defaultPrefix: string | undefined;
 
@@ -55,6 +59,9 @@ export class PlainArchives {
     }
     this.counters.packets += batch.packetCount;
     if (archive === null) this.counters.droppedByReason['archive-unusable'] += batch.packetCount;
+    // Nobody can be told to wait: beyond the limit what comes is lost, and counted.
+    else if (this.#limits.get(archive)?.isReached() === true)
+      this.counters.droppedByReason['disk-limit'] += batch.packetCount;
     else archive.write(batch);
   }
 
@@ -68,6 +75,7 @@ export class PlainArchives {
   }
 
   async close(): Promise<void> {
+    for (const limit of this.#limits.values()) limit.close();
     for (const [, archive] of this.archives) await archive.close();
   }
 
@@ -78,6 +86,7 @@ export class PlainArchives {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
     const archive = this.#open(name, rule);
+    if (archive !== null) this.#limits.set(archive, this.#dependencies.limitOf(name, archive));
     this.#byName.set(name, archive);
     return archive;
   }

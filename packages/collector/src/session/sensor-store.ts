@@ -10,6 +10,7 @@ import type { TruncateReport } from '@tapline/shared/archive/truncate-segments.t
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { Files } from '@tapline/shared/system/files.ts';
+import { ArchiveSize } from './archive-size.ts';
 import { GapList, type GapEntry } from './gap-list.ts';
 import { ResumePointFile, type EpochMark } from './resume-point.ts';
 
@@ -60,9 +61,7 @@ export class ArchiveStore implements SensorStore {
   readonly #events: ArchiveStoreEvents;
   readonly #resume: ResumePointFile;
   readonly #gaps: GapList;
-  readonly diskBytesMax: number;
-  /** Bytes found on the disk, less those written before they were found. */
-  #diskBase = 0;
+  readonly #size: ArchiveSize;
   #marks: readonly EpochMark[] = [];
   /** Lengths to go back to, of all segments that were appended to since the last commit or may be without a note. */
   readonly #lengths = new Map<string, number>();
@@ -73,7 +72,6 @@ export class ArchiveStore implements SensorStore {
 
   private constructor(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies) {
     this.#directory = options.directory;
-    this.diskBytesMax = options.bytesMax ?? Infinity;
     this.#files = dependencies.files;
     this.#events = dependencies.events;
     this.#resume = new ResumePointFile(this.#files, this.#directory);
@@ -87,6 +85,7 @@ export class ArchiveStore implements SensorStore {
         this.#closed.add(name);
       },
     });
+    this.#size = new ArchiveSize(this.archive, this.#files, options.bytesMax ?? Infinity);
   }
 
   /** Opens the archive and undoes what a crash left behind. Rejects with ARCHIVE_FAILED. */
@@ -104,6 +103,10 @@ export class ArchiveStore implements SensorStore {
       await store.close();
       throw error;
     }
+  }
+
+  get diskBytesMax(): number {
+    return this.#size.diskBytesMax;
   }
 
   get marks(): readonly EpochMark[] {
@@ -145,16 +148,7 @@ export class ArchiveStore implements SensorStore {
   }
 
   diskBytes(isAnew: boolean): number {
-    const { bytesStored } = this.archive.counters;
-    if (isAnew) this.#diskBase = this.#measure() - bytesStored;
-    return this.#diskBase + bytesStored;
-  }
-
-  #measure(): number {
-    let bytes = 0;
-    for (const name of this.#files.list(this.#directory))
-      bytes += this.#files.status(`${this.#directory}/${name}`)?.bytes ?? 0;
-    return bytes;
+    return this.#size.diskBytes(isAnew);
   }
 
   /**
