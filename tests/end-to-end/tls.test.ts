@@ -312,6 +312,9 @@ describe('what does not pass', () => {
     expect(await attempt(identity(expired))).toContain('not accepted: CERT_HAS_EXPIRED');
     expect(await attempt(identity(server))).toContain('not accepted: INVALID_PURPOSE');
     expect(await attempt({ ...identity(good), maxVersion: 'TLSv1.2' })).toMatch(/PROTOCOL_VERSION|ALERT/);
+    // A ticket of a good session opens nothing to who has no certificate, and is no session of its own to who has one.
+    expect(await attempt({ session: await ticketOf(port, ca, identity(good)) })).toContain('not accepted: NO_CERTIFICATE'); // prettier-ignore
+    expect(await isResumed(port, ca, identity(good))).toBe(false);
     expect(await plainly(port, helloOf('cell-7'))).not.toContain('TAPL');
     expect(await plainly(port, Buffer.alloc(5000, 0x55))).not.toContain('TAPL');
     // Silence is ended by the collector, a second after it began.
@@ -320,7 +323,7 @@ describe('what does not pass', () => {
     expect(await collector.stop()).toBe(0);
     const { listen } = booksOf(collector);
     const failed = Object.values(listen?.['handshakesFailedByReason'] as Record<string, number>);
-    expect(failed.reduce((sum, count) => sum + count, 0)).toBe(8);
+    expect(failed.reduce((sum, count) => sum + count, 0)).toBe(9);
     expect(readdirSync(soc).filter((name) => name.startsWith('cell'))).toEqual(['cell-1']);
     expect((await packetsIn(join(soc, 'cell-1'))).length).toBe((await packetsOfFile(plant)).length);
   });
@@ -372,5 +375,30 @@ function plainly(port: number, bytes: Uint8Array): Promise<string> {
     socket.on('close', () => {
       resolve(Buffer.concat(answer).toString('latin1'));
     });
+  });
+}
+
+/** The last of the tickets that a connection with this identity is given; `undefined`: none. */
+function ticketOf(port: number, ca: Buffer, identity: object): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    let ticket: Buffer | undefined;
+    const socket = connectTls({ host: '127.0.0.1', port, ca, ...identity });
+    socket.on('session', (session: Buffer) => (ticket = session));
+    socket.on('secureConnect', () => setTimeout(() => socket.destroy(), 300));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      resolve(ticket);
+    });
+  });
+}
+
+async function isResumed(port: number, ca: Buffer, identity: object): Promise<boolean> {
+  const session = await ticketOf(port, ca, identity);
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ host: '127.0.0.1', port, ca, session, ...identity }, () => {
+      resolve(socket.isSessionReused());
+      setTimeout(() => socket.destroy(), 300);
+    });
+    socket.on('error', reject);
   });
 }

@@ -5,6 +5,7 @@
  * What must stay true: no byte of a stranger passes; a certificate that is taken back ends the session it opened; files that
  * are read again and found wrong leave the old ones in force.
  */
+import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { messageOf } from '@tapline/shared/base/errors.ts';
@@ -46,7 +47,6 @@ export class TlsGate {
       // Judged in `#admit`: so the sensor is told why, and the collector's books know it too.
       rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs,
-      // Without a store of sessions none is resumed: every connection shows its certificate.
     });
     this.#server.on('tlsClientError', (error, socket) => {
       events.handshakeFailed(this.#peerOf(socket), reasonOf(error));
@@ -76,7 +76,8 @@ export class TlsGate {
   #admit(socket: TLSSocket): void {
     const peer = this.#peerOf(socket);
     socket.on('error', () => undefined);
-    const certificate = socket.authorized ? certificateOf(socket) : null;
+    // A resumed session would carry the judgement of another day. No ticket is given; should one turn up, it is not believed.
+    const certificate = socket.authorized && !socket.isSessionReused() ? certificateOf(socket) : null;
     // The list is in the context too; but that of a renewed one says nothing about a handshake that was under way.
     const isWelcome = certificate !== null && !this.isRevoked(certificate);
     if (isWelcome) {
@@ -84,7 +85,13 @@ export class TlsGate {
       return;
     }
     const reason =
-      certificate !== null ? 'CERT_REVOKED' : socket.authorized ? 'NO_NAME' : objectionOf(socket);
+      certificate !== null
+        ? 'CERT_REVOKED'
+        : socket.isSessionReused()
+          ? 'RESUMED_SESSION'
+          : socket.authorized
+            ? 'NO_NAME'
+            : objectionOf(socket);
     this.#events.handshakeFailed(peer, reason);
     socket.end(encodeRefuse('sensor', `the certificate is not accepted: ${reason}`));
     socket.destroySoon();
@@ -105,6 +112,7 @@ function contextOf({ ca, certificates, key, crl }: TlsFiles) {
     ...(crl === null ? {} : { crl }),
     minVersion: 'TLSv1.3' as const,
     maxVersion: 'TLSv1.3' as const,
+    // No tickets: every connection shows its certificate, and has it judged by today's date, authority and list.
   };
 }
 
