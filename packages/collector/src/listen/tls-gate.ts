@@ -113,6 +113,7 @@ function contextOf({ ca, certificates, key, crl }: TlsFiles) {
     minVersion: 'TLSv1.3' as const,
     maxVersion: 'TLSv1.3' as const,
     // No tickets: every connection shows its certificate, and has it judged by today's date, authority and list.
+    secureOptions: constants.SSL_OP_NO_TICKET,
   };
 }
 
