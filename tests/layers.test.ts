@@ -16,6 +16,7 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   packet: ['base'],
   pcap: ['base', 'packet'],
   archive: ['base', 'system', 'packet', 'pcap'],
+  filter: ['base', 'system', 'packet'],
   tunnel: ['base', 'packet'],
   config: ['base', 'packet', 'archive'],
   observe: ['base', 'system'],
@@ -26,7 +27,6 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const ROWS = /^(main|pipeline|books|events|capture-options|.*-command)\.ts$/;
 /** Within a row, the next station may name the one before it. */
 const MAY_LOOK_BACK = new Set([
-  'capture > filter',
   'tunnel > spool',
   'listen > session',
   'fleet > session',

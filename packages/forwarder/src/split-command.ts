@@ -18,7 +18,7 @@ import { openCapture } from '@tapline/shared/pcap/capture-file.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import { Presets, SingleBar } from 'cli-progress';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { BatchFilter } from './filter/batch-filter.ts';
+import { BatchFilter } from '@tapline/shared/filter/batch-filter.ts';
 
 /** Fewer, larger writes than a live archive makes: nobody reads these segments before the end. */
 const FLUSH_INTERVAL_MS = 60_000;

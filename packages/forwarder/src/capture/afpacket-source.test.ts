@@ -25,7 +25,7 @@ import {
   runIn,
   startTcpdump,
 } from '../../../../tests/support/namespace.ts';
-import { BatchFilter } from '../filter/batch-filter.ts';
+import { BatchFilter } from '@tapline/shared/filter/batch-filter.ts';
 import {
   openCaptureSource,
   silentCaptureEvents,

@@ -12,7 +12,7 @@ import { OperatingError } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { compileLive } from '@tapline/shared/system/libpcap.ts';
-import { keepProgram } from '../filter/batch-filter.ts';
+import { keepProgram } from '@tapline/shared/filter/batch-filter.ts';
 import {
   COUNTER_DROPPED,
   COUNTER_FREEZES,

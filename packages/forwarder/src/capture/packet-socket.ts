@@ -14,7 +14,7 @@ import koffi from 'koffi';
 import { assert } from '@tapline/shared/base/assert.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '@tapline/shared/packet/link-type.ts';
-import { keepProgram } from '../filter/batch-filter.ts';
+import { keepProgram } from '@tapline/shared/filter/batch-filter.ts';
 import { bindLibc, type Libc } from './libc.ts';
 import { RING_BLOCK_BYTES, RING_RETIRE_MS } from './ring-format.ts';
 

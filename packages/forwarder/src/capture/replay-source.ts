@@ -13,7 +13,7 @@ import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { openCapture, type CaptureFile } from '@tapline/shared/pcap/capture-file.ts';
-import { BatchFilter } from '../filter/batch-filter.ts';
+import { BatchFilter } from '@tapline/shared/filter/batch-filter.ts';
 import type {
   CaptureCounters,
   CaptureDependencies,

@@ -10,7 +10,7 @@
  */
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
-import { BatchFilter } from './batch-filter.ts';
+import { BatchFilter } from '@tapline/shared/filter/batch-filter.ts';
 
 export interface ForwardSelectionOptions {
   /** libpcap's language; empty: everything. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { OperatingError } from '@tapline/shared/base/errors.ts';
-import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
+import { OperatingError } from '../base/errors.ts';
+import { PACKET_BYTES_MAX } from '../packet/record.ts';
 import { batchOf, contentOf, packetsOf } from '../../../../tests/support/captured.ts';
 import { BatchFilter } from './batch-filter.ts';
 

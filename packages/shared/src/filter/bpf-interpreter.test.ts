@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LINKTYPE_ETHERNET } from '@tapline/shared/packet/link-type.ts';
-import { openCapture } from '@tapline/shared/pcap/capture-file.ts';
-import { compileOffline, runFilter } from '@tapline/shared/system/libpcap.ts';
+import { LINKTYPE_ETHERNET } from '../packet/link-type.ts';
+import { openCapture } from '../pcap/capture-file.ts';
+import { compileOffline, runFilter } from '../system/libpcap.ts';
 import { corpusFiles, describeWithCorpus } from '../../../../tests/support/corpus.ts';
 import { packetsOf } from '../../../../tests/support/captured.ts';
 import { BpfInterpreter } from './bpf-interpreter.ts';

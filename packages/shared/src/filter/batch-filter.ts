@@ -6,9 +6,9 @@
  * keep, so one pass does both jobs. A link type that libpcap cannot filter ends the capture with FILTER_INVALID: passing
  * its packets or dropping them would both be a guess.
  */
-import { OperatingError } from '@tapline/shared/base/errors.ts';
-import type { Batch } from '@tapline/shared/packet/batch.ts';
-import { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '@tapline/shared/packet/link-type.ts';
+import { OperatingError } from '../base/errors.ts';
+import type { Batch } from '../packet/batch.ts';
+import { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '../packet/link-type.ts';
 import {
   PACKET_BYTES_MAX,
   RECORD_CAPTURED_BYTES,
@@ -16,8 +16,8 @@ import {
   RECORD_ORIGINAL_BYTES,
   readU32,
   writeU32,
-} from '@tapline/shared/packet/record.ts';
-import { compileOffline } from '@tapline/shared/system/libpcap.ts';
+} from '../packet/record.ts';
+import { compileOffline } from '../system/libpcap.ts';
 import { BpfInterpreter } from './bpf-interpreter.ts';
 
 /** The last is IEEE 802.11, which has words of its own (`wlan addr1`). */
