@@ -15,23 +15,18 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   system: ['base', 'packet'],
   packet: ['base'],
   pcap: ['base', 'packet'],
-  archive: ['base', 'system', 'packet', 'pcap'],
+  archive: ['base', 'system', 'packet', 'pcap', 'filter'],
   filter: ['base', 'system', 'packet'],
   tunnel: ['base', 'packet'],
-  config: ['base', 'packet', 'archive'],
+  config: ['base', 'system', 'packet', 'filter', 'archive'],
   observe: ['base', 'system'],
-  daemon: ['base', 'system', 'observe', 'config'],
+  daemon: ['base', 'system', 'observe', 'config', 'archive'],
 };
 
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */
 const ROWS = /^(main|pipeline|books|events|capture-options|.*-command)\.ts$/;
 /** Within a row, the next station may name the one before it. */
-const MAY_LOOK_BACK = new Set([
-  'tunnel > spool',
-  'listen > session',
-  'fleet > session',
-  'count > tail',
-]);
+const MAY_LOOK_BACK = new Set(['tunnel > spool', 'listen > session', 'fleet > session', 'count > tail']);
 
 function sources(folder: string): string[] {
   return readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })

@@ -7,7 +7,7 @@ import { PlainIntake } from '../../packages/collector/src/listen/plain-intake.ts
 import { TcpListener } from '../../packages/collector/src/listen/tcp-listener.ts';
 import { ArchiveStore } from '../../packages/collector/src/session/sensor-store.ts';
 import { SessionTable } from '../../packages/collector/src/session/session-table.ts';
-import { Archive } from '../../packages/shared/src/archive/archive.ts';
+import { singleArchive } from '../../packages/shared/src/archive/archive-set.ts';
 import { systemFiles as files } from '../../packages/shared/src/system/files.ts';
 import { systemTunnelClock as clock } from '../../packages/shared/src/tunnel/tunnel-clock.ts';
 
@@ -24,8 +24,8 @@ const sessions = new SessionTable(
         {
           files,
           events: {},
-          createArchive: (events) =>
-            new Archive(
+          createArchives: (events) =>
+            singleArchive(
               {
                 directory: path,
                 linkType: 'ethernet',

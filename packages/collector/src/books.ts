@@ -1,7 +1,8 @@
 /** The collector's books: all counters of its row at one moment, for the log, the status page and Prometheus. */
-import type { Archive } from '@tapline/shared/archive/archive.ts';
-import { droppedPackets } from '@tapline/shared/archive/archive-options.ts';
-import type { Books } from '@tapline/shared/observe/books.ts';
+import { newCounters } from '@tapline/shared/archive/archive-options.ts';
+import { FIRST_ARCHIVE, type ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
+import { archiveBooks } from '@tapline/shared/daemon/archive-books.ts';
+import { sumOfBooks, type Books } from '@tapline/shared/observe/books.ts';
 import type { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import type { DatagramIntake } from './listen/datagram-intake.ts';
 import type { MirrorListener } from './listen/mirror/mirror-listener.ts';
@@ -21,13 +22,11 @@ export interface CountedStations {
   readonly mirrors: readonly MirrorListener[];
   readonly datagrams: DatagramIntake | null;
   readonly sensors: readonly SensorIntake[];
-  readonly archives: readonly Archive[];
+  readonly archives: readonly ArchiveSet[];
 }
 
 export function collectorBooks(stations: CountedStations): Books {
   const { tcp, udp, tls, plain, plainArchives, mirrors, datagrams, sensors, archives } = stations;
-  const sum = (value: (archive: Archive) => number): number =>
-    archives.reduce((total, archive) => total + value(archive), 0);
   return {
     listen: {
       ...(tcp?.counters ?? {}),
@@ -52,14 +51,7 @@ export function collectorBooks(stations: CountedStations): Books {
       missingFrames: sensors.reduce((total, intake) => total + intake.counters.missingFrames, 0),
       lostPackets: sensors.reduce((total, intake) => total + intake.counters.lostPackets, 0),
     },
-    archive: {
-      packetsIn: sum((archive) => archive.counters.packetsIn),
-      packetsStored: sum((archive) => archive.counters.packetsStored),
-      packetsBufferedNow: sum((archive) => archive.counters.packetsBuffered),
-      packetsDropped: sum((archive) => droppedPackets(archive.counters)),
-      bytesStored: sum((archive) => archive.counters.bytesStored),
-      segmentsOpened: sum((archive) => archive.counters.segmentsOpened),
-    },
+    ...booksOfArchives(archives),
     sensors: sensors.map((intake) => ({
       sensor: intake.sensor,
       connectedNow: intake.isConnected ? 1 : 0,
@@ -67,6 +59,18 @@ export function collectorBooks(stations: CountedStations): Books {
       heardSecondsAgoNow: Math.max(0, (Date.now() - intake.lastHeardAtMs) / 1000),
       ...intake.counters,
     })),
+  };
+}
+
+/** The first archive of all places together, and each further one. */
+function booksOfArchives(sets: readonly ArchiveSet[]): { archive: Books; archives: Books[] } {
+  const members = sets.flatMap((set) => set.members);
+  const sumOf = (wanted: string): Books =>
+    sumOfBooks(members.filter(({ name }) => name === wanted).map(({ archive }) => archiveBooks(archive)));
+  const further = new Set(members.map(({ name }) => name).filter((name) => name !== FIRST_ARCHIVE));
+  return {
+    archive: sumOfBooks([archiveBooks({ counters: newCounters() }), sumOf(FIRST_ARCHIVE)]),
+    archives: [...further].map((name) => ({ archive: name, ...sumOf(name) })),
   };
 }
 

@@ -22,13 +22,21 @@ import {
   tlsPaths,
 } from '@tapline/shared/config/fields.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
-import { archiveFields, routingRules, wholeNumber } from '@tapline/shared/config/archive-fields.ts';
+import {
+  archiveFields,
+  furtherArchives,
+  routingRules,
+  wholeNumber,
+} from '@tapline/shared/config/archive-fields.ts';
+import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
 
 const MIB = 2 ** 20;
 /** Small packets of many sources take more room in buffers than on the wire. */
 const BUFFER_PER_UNCOMMITTED = 4;
+const LACKS_ROOM =
+  'is too small for limits.uncommitted_size: while a disk refuses, accepted packets must find room in it';
 const SECUREOT_KEYS = new Set([
   'port',
   'protocol',
@@ -141,22 +149,21 @@ export const collectorSchema = z
       .strictObject({ pcap_raw_output_path: path })
       .prefault({ pcap_raw_output_path: '/var/lib/tapline-collector/pcap' }),
     archive,
+    archives: furtherArchives('raw'),
     limits,
     metrics,
     log,
   })
-  .refine(hasRoomForAccepted, {
+  .refine(({ archive: first, limits: limit }) => hasRoomForAccepted(first, limit), {
     path: ['archive', 'buffer_size'],
-    error:
-      'is too small for limits.uncommitted_size: while a disk refuses, accepted packets must find room in it',
+    error: LACKS_ROOM,
     when: ({ value }) => typeof value === 'object' && value !== null,
   });
 
 /** Checked also while other keys are wrong, and then on values that are not what their types say. */
-function hasRoomForAccepted(config: { archive?: unknown; limits?: unknown }): boolean {
-  const { archive: store, limits: limit } = config as Partial<Record<string, Record<string, unknown> | null>>;
-  const buffer = store?.['buffer_size'];
-  const uncommitted = limit?.['uncommitted_size'];
+function hasRoomForAccepted(store: unknown, limit: unknown): boolean {
+  const { buffer_size: buffer } = (store ?? {}) as Record<string, unknown>;
+  const { uncommitted_size: uncommitted } = (limit ?? {}) as Record<string, unknown>;
   if (typeof buffer !== 'number' || typeof uncommitted !== 'number') return true;
   return buffer >= BUFFER_PER_UNCOMMITTED * uncommitted;
 }
@@ -178,6 +185,10 @@ export function bindAddress(
 
 /** Throws CONFIG_INVALID where plaintext would be taken from other machines and nobody has said that it may. */
 export function verifyCollector(loaded: LoadedConfig<CollectorConfig>): void {
+  verifyArchives(loaded);
+  const lacking = loaded.value.archives.findIndex((keys) => !hasRoomForAccepted(keys, loaded.value.limits));
+  if (lacking >= 0)
+    throw loaded.problem(['archives', lacking, 'buffer_size'], LACKS_ROOM, 'write four times that, or more');
   const { value, keys } = loaded;
   const { address, isLegacy } = bindAddress(value, keys);
   if (isLoopback(address) || isLegacy || value.allow_plaintext) return;

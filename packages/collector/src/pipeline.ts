@@ -15,17 +15,13 @@
  */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { Archive } from '@tapline/shared/archive/archive.ts';
-import {
-  droppedPackets,
-  type ArchiveEvents,
-  type ArchiveOptions,
-  type ArchiveRule,
-} from '@tapline/shared/archive/archive-options.ts';
+import type { ArchiveEvents, ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
+import type { ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import { readKeyFile } from '@tapline/shared/config/key-file.ts';
-import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
+import { archiveRules } from '@tapline/shared/config/archive-fields.ts';
+import { archiveSetOf } from '@tapline/shared/config/archive-set-of.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
@@ -110,7 +106,7 @@ class Collector implements RunningDaemon {
       { openStore: (sensor) => this.#openStore(sensor), events: sessionEvents(context.log) },
     );
     this.#plainArchives = new PlainArchives(rulesOf(config), config.default_output_prefix, {
-      openArchive: (name, rules, defaultPrefix) => this.#openArchive(name, rules, defaultPrefix),
+      openArchive: (name, rules, defaultPrefix) => this.#openArchives(name, rules, defaultPrefix),
       openFailed: (name, error) =>
         context.log.error(
           { sender: name, problem: messageOf(error) },
@@ -252,7 +248,7 @@ class Collector implements RunningDaemon {
     if (this.#tls?.renew() === true)
       this.#tcp?.renewTls(this.#tls.files, await revokedSerials(this.#tls.files));
     const rules = rulesOf(config);
-    for (const store of this.#stores.values()) store.archive.setRules(rules, config.default_output_prefix);
+    for (const store of this.#stores.values()) store.archives.setRules(rules, config.default_output_prefix);
     this.#plainArchives.setRules(rules, config.default_output_prefix);
     for (const [, archive] of this.#allArchives()) archive.rotate();
     const fixed = [
@@ -264,6 +260,7 @@ class Collector implements RunningDaemon {
       'udp',
       'output_directories',
       'archive',
+      'archives',
       'limits',
       'metrics',
     ] as const;
@@ -286,7 +283,7 @@ class Collector implements RunningDaemon {
     this.#tcp?.close();
     await this.#plainArchives.close();
     const dropped = [...this.#allArchives()].reduce(
-      (total, [, archive]) => total + droppedPackets(archive.counters),
+      (total, [, archives]) => total + archives.packetsDropped,
       0,
     );
     return dropped > 0 ? EXIT_ARCHIVE : EXIT_CLEAN;
@@ -308,8 +305,8 @@ class Collector implements RunningDaemon {
       {
         files: systemFiles,
         events: storeEvents(log, sensor),
-        createArchive: (storeEventsOfArchive) =>
-          this.#createArchive(sensor, rulesOf(this.#config), this.#config.default_output_prefix, {
+        createArchives: (storeEventsOfArchive) =>
+          this.#createArchives(sensor, rulesOf(this.#config), this.#config.default_output_prefix, {
             ...archiveEvents(log, sensor),
             ...storeEventsOfArchive,
           }),
@@ -320,31 +317,31 @@ class Collector implements RunningDaemon {
     });
   }
 
-  #openArchive(name: string, rules: readonly ArchiveRule[], defaultPrefix: string | undefined): Archive {
-    const archive = this.#createArchive(name, rules, defaultPrefix, archiveEvents(this.#context.log, name));
+  #openArchives(name: string, rules: readonly ArchiveRule[], defaultPrefix: string | undefined): ArchiveSet {
+    const archive = this.#createArchives(name, rules, defaultPrefix, archiveEvents(this.#context.log, name));
     archive.open();
     return archive;
   }
 
-  #createArchive(
+  #createArchives(
     name: string,
     rules: readonly ArchiveRule[],
     defaultPrefix: string | undefined,
     events: ArchiveEvents,
-  ): Archive {
-    const options: ArchiveOptions = {
-      ...archiveOptions({ ...this.#config, default_output_prefix: defaultPrefix }, this.#directoryOf(name)),
-      rules,
-    };
-    return new Archive(options, { files: systemFiles, events, openFiles: this.#openFiles });
+  ): ArchiveSet {
+    return archiveSetOf(
+      { ...this.#config, default_output_prefix: defaultPrefix },
+      { directory: name, rules },
+      { files: systemFiles, openFiles: this.#openFiles, events },
+    );
   }
 
   #directoryOf(name: string): string {
     return join(this.#config.output_directories.pcap_raw_output_path, name);
   }
 
-  *#allArchives(): Iterable<readonly [string, Archive]> {
-    for (const [sensor, store] of this.#stores) yield [sensor, store.archive];
+  *#allArchives(): Iterable<readonly [string, ArchiveSet]> {
+    for (const [sensor, store] of this.#stores) yield [sensor, store.archives];
     yield* this.#plainArchives.archives;
   }
 }

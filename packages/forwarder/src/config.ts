@@ -5,7 +5,8 @@
  * `protocol: udp` meant one datagram per frame, which is called `udp-plain` here.
  */
 import { hostname } from 'node:os';
-import { archiveFields, routingRules } from '@tapline/shared/config/archive-fields.ts';
+import { archiveFields, furtherArchives, routingRules } from '@tapline/shared/config/archive-fields.ts';
+import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import {
   allowPlaintext,
   bitRate,
@@ -246,6 +247,7 @@ export const forwarderSchema = z
       .strictObject({ pcap_raw_output_path: path })
       .prefault({ pcap_raw_output_path: '/var/lib/tapline-forwarder/pcap' }),
     archive,
+    archives: furtherArchives('ethernet'),
     forward: forward.optional(),
     metrics,
     log,
@@ -288,9 +290,10 @@ function tunnelOnlyKeys({
 }
 
 /** Checked also while other keys are wrong, and then on values that are not what their types say. */
-function isGoingSomewhere(config: { archive?: unknown; forward?: unknown }): boolean {
+function isGoingSomewhere(config: { archive?: unknown; archives?: unknown; forward?: unknown }): boolean {
   const { archive: store, forward: send } = config as Partial<Record<string, { enable?: unknown } | null>>;
-  return store?.enable !== false || send?.enable === true;
+  const hasFurther = Array.isArray(config.archives) && config.archives.length > 0;
+  return store?.enable !== false || send?.enable === true || hasFurther;
 }
 
 export type ForwarderConfig = z.infer<typeof forwarderSchema>;
@@ -325,6 +328,7 @@ export function plaintextOf({ value: { forward }, leaves }: LoadedConfig<Forward
 
 /** Throws CONFIG_INVALID where plaintext would leave this machine and nobody has said that it may. */
 export function verifyForwarder(loaded: LoadedConfig<ForwarderConfig>): void {
+  verifyArchives(loaded);
   const { isPlaintext, isLegacy } = plaintextOf(loaded);
   const { forward } = loaded.value;
   // `cipher: none` is as many words as `allow_plaintext: true`.

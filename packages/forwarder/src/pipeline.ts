@@ -11,15 +11,19 @@
  * - stopping empties the row in its own order: capture, uplink, archive. What is left at the deadline is counted.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Archive } from '@tapline/shared/archive/archive.ts';
+import type { Archive } from '@tapline/shared/archive/archive.ts';
 import { droppedPackets } from '@tapline/shared/archive/archive-options.ts';
+import { FIRST_ARCHIVE, type ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
+import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
-import { archiveOptions, archiveRules } from '@tapline/shared/config/archive-fields.ts';
+import { archiveRules } from '@tapline/shared/config/archive-fields.ts';
+import { archiveSetOf } from '@tapline/shared/config/archive-set-of.ts';
 import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
+import { archiveBooks } from '@tapline/shared/daemon/archive-books.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
@@ -47,7 +51,7 @@ export async function startForwarder(
   const udp = udpOptions(loaded);
   const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
   const selection = createSelection(loaded);
-  const archive = config.archive.enable ? createArchive(config, context) : null;
+  const archive = createArchives(config, context);
   archive?.open();
   let row;
   try {
@@ -69,7 +73,11 @@ export async function startForwarder(
     throw error;
   }
   log.info(
-    { driver: config.capture.driver, interfaces: capture.interfaces, archive: archive?.directory ?? null },
+    {
+      driver: config.capture.driver,
+      interfaces: capture.interfaces,
+      archive: archive?.directory ?? null,
+    },
     'Capturing.',
   );
   return row.start();
@@ -77,7 +85,7 @@ export async function startForwarder(
 
 interface Stations {
   readonly capture: CaptureSource;
-  readonly archive: Archive | null;
+  readonly archive: ArchiveSet | null;
   readonly selection: ForwardSelection;
   /** What the one-way tunnel needs besides; null for every other protocol. */
   readonly udp: UdpTunnelOptions | null;
@@ -87,7 +95,7 @@ class Forwarder implements RunningDaemon {
   finished: Promise<number> = Promise.resolve(EXIT_CLEAN);
   readonly #context: DaemonContext;
   readonly #capture: CaptureSource;
-  readonly #archive: Archive | null;
+  readonly #archive: ArchiveSet | null;
   readonly #uplink: Uplink | null;
   readonly #selection: ForwardSelection;
   readonly #isPlaintext: boolean;
@@ -127,24 +135,13 @@ class Forwarder implements RunningDaemon {
   }
 
   books(): Books {
-    const { counters } = this.#archive ?? {};
+    const first = this.#firstArchive;
+    const further = this.#archive?.members.filter(({ name }) => name !== FIRST_ARCHIVE) ?? [];
     const uplink = this.#uplink?.counters;
     return {
       capture: { ...this.#capture.counters() },
-      archive:
-        counters === undefined
-          ? null
-          : {
-              packetsIn: counters.packetsIn,
-              packetsStored: counters.packetsStored,
-              packetsBufferedNow: counters.packetsBuffered,
-              packetsDropped: droppedPackets(counters),
-              bytesStored: counters.bytesStored,
-              packetsOverflowed: counters.packetsOverflowed,
-              segmentsOpened: counters.segmentsOpened,
-              segmentsRepaired: counters.repaired.files,
-              droppedByReason: { ...counters.dropped },
-            },
+      archive: first === null ? null : archiveBooks(first),
+      archives: further.map(({ name, archive }) => ({ archive: name, ...archiveBooks(archive) })),
       uplink:
         uplink === undefined
           ? null
@@ -174,7 +171,15 @@ class Forwarder implements RunningDaemon {
     this.#tls?.renew();
     this.#archive?.setRules(archiveRules(config.routing_rules), config.default_output_prefix);
     this.#archive?.rotate();
-    const fixed = ['sensor', 'capture', 'output_directories', 'archive', 'forward', 'metrics'] as const;
+    const fixed = [
+      'sensor',
+      'capture',
+      'output_directories',
+      'archive',
+      'archives',
+      'forward',
+      'metrics',
+    ] as const;
     const changed = fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
     // What needs a restart keeps its running value: half of a new configuration must not work with half of the old.
     const { routing_rules, default_output_prefix } = config;
@@ -223,7 +228,7 @@ class Forwarder implements RunningDaemon {
     this.#archive?.flush();
     const abandoned = this.#uplink === null ? 0 : await this.#drain(this.#uplink);
     await this.#archive?.close();
-    if (this.#archive !== null && droppedPackets(this.#archive.counters) > 0) return EXIT_ARCHIVE;
+    if (this.#archive !== null && this.#archive.packetsDropped > 0) return EXIT_ARCHIVE;
     return abandoned > 0 ? EXIT_NOT_DRAINED : EXIT_CLEAN;
   }
 
@@ -283,10 +288,14 @@ class Forwarder implements RunningDaemon {
     );
   }
 
+  get #firstArchive(): Archive | null {
+    return this.#archive?.members.find(({ name }) => name === FIRST_ARCHIVE)?.archive ?? null;
+  }
+
   /** What the collector is told of this side: so that loss on the probe is known in the SOC. */
   #reported(): Record<string, number> {
     const capture = this.#capture.counters();
-    const counters = this.#archive?.counters;
+    const counters = this.#firstArchive?.counters;
     return {
       uptime_seconds: Math.round(process.uptime()),
       spool_bytes_max: this.#config.forward?.spool?.max_bytes ?? 0,
@@ -348,7 +357,16 @@ function createSelection(loaded: LoadedConfig<ForwarderConfig>): ForwardSelectio
   return selection;
 }
 
-function createArchive(config: ForwarderConfig, context: DaemonContext): Archive {
-  const options = archiveOptions(config, config.output_directories.pcap_raw_output_path);
-  return new Archive(options, { files: systemFiles, events: archiveEvents(context.log) });
+/** `null`: nothing is stored here. */
+function createArchives(config: ForwarderConfig, context: DaemonContext): ArchiveSet | null {
+  const set = archiveSetOf(
+    config,
+    { directory: '', isFirstKept: config.archive.enable },
+    {
+      files: systemFiles,
+      openFiles: new OpenFiles(systemFiles, config.archive.open_files_max),
+      events: archiveEvents(context.log),
+    },
+  );
+  return set.members.length === 0 ? null : set;
 }

@@ -6,7 +6,7 @@
  *   <archive>/<sender's address>/…                                        else: routed like any packet
  *   <archive>/plain-others/…                                              senders beyond SENDERS_MAX
  */
-import type { Archive } from '@tapline/shared/archive/archive.ts';
+import type { ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import type { ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
 import { cleanPrefix } from '@tapline/shared/archive/segment-name.ts';
 import type { DiskLimit } from '../session/disk-limit.ts';
@@ -22,18 +22,18 @@ export interface PlainArchivesDependencies {
     name: string,
     rules: readonly ArchiveRule[],
     defaultPrefix: string | undefined,
-  ) => Archive;
+  ) => ArchiveSet;
   readonly openFailed: (name: string, error: unknown) => void;
   /** What the segments of one sender may take. */
-  readonly limitOf: (name: string, archive: Archive) => DiskLimit;
+  readonly limitOf: (name: string, archive: ArchiveSet) => DiskLimit;
 }
 
 export class PlainArchives {
   readonly counters = { packets: 0, droppedByReason: { 'archive-unusable': 0, 'disk-limit': 0 } };
   readonly #dependencies: PlainArchivesDependencies;
-  readonly #byPeer = new Map<string, Archive | null>();
-  readonly #byName = new Map<string, Archive | null>();
-  readonly #limits = new Map<Archive, DiskLimit>();
+  readonly #byPeer = new Map<string, ArchiveSet | null>();
+  readonly #byName = new Map<string, ArchiveSet | null>();
+  readonly #limits = new Map<ArchiveSet, DiskLimit>();
   #rules: readonly ArchiveRule[];
   #defaultPrefix: string | undefined;
 
@@ -47,8 +47,8 @@ export class PlainArchives {
     this.#dependencies = dependencies;
   }
 
-  get archives(): readonly [string, Archive][] {
-    return [...this.#byName].filter((entry): entry is [string, Archive] => entry[1] !== null);
+  get archives(): readonly [string, ArchiveSet][] {
+    return [...this.#byName].filter((entry): entry is [string, ArchiveSet] => entry[1] !== null);
   }
 
   write(peer: string, batch: Batch): void {
@@ -79,7 +79,7 @@ export class PlainArchives {
     for (const [, archive] of this.archives) await archive.close();
   }
 
-  #find(peer: string): Archive | null {
+  #find(peer: string): ArchiveSet | null {
     const rule = this.#rules.find((candidate) => candidate.address === peer);
     const own = cleanPrefix(rule?.prefix ?? peer.replaceAll(':', '-'));
     const name = this.#byName.has(own) || this.#byName.size < SENDERS_MAX ? own : OTHERS;
@@ -91,7 +91,7 @@ export class PlainArchives {
     return archive;
   }
 
-  #open(name: string, rule: ArchiveRule | undefined): Archive | null {
+  #open(name: string, rule: ArchiveRule | undefined): ArchiveSet | null {
     try {
       if (rule !== undefined) return this.#dependencies.openArchive(name, [], rule.prefix);
       return this.#dependencies.openArchive(name, this.#rules, this.#defaultPrefix);

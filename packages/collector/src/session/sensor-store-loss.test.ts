@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Archive } from '@tapline/shared/archive/archive.ts';
+import { singleArchive } from '@tapline/shared/archive/archive-set.ts';
 import { systemFiles, type Files } from '@tapline/shared/system/files.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { batchOf } from '../../../../tests/support/captured.ts';
@@ -26,8 +26,8 @@ function open(files: Files): Promise<ArchiveStore> {
     {
       files,
       events: {},
-      createArchive: (events) =>
-        new Archive(
+      createArchives: (events) =>
+        singleArchive(
           { directory, linkType: 'ethernet', precision: 'ns', rules: [], bufferBytesMax: BUFFER_BYTES },
           { files, events },
         ),
@@ -51,7 +51,7 @@ it('packets that were dropped are never acknowledged, also when the disk is well
   await store.commit(MARKS);
   isFull = true;
   for (let i = 0; i < 20; i++) store.write(batchOf(frames(10)));
-  expect(store.archive.counters.dropped['disk-full']).toBeGreaterThan(0);
+  expect(store.archives.packetsRefused).toBeGreaterThan(0);
   await expect(store.commit([{ epoch: '0123456789abcdef', sequence: 2 }])).rejects.toMatchObject({
     code: 'ARCHIVE_FAILED',
   });
@@ -63,6 +63,6 @@ it('packets that were dropped are never acknowledged, also when the disk is well
   expect(again.marks).toEqual(MARKS);
   again.write(batchOf(frames(3)));
   await again.commit([{ epoch: '0123456789abcdef', sequence: 2 }]);
-  expect(again.archive.counters.packetsStored).toBe(3);
+  expect(again.archives.members[0]?.archive.counters.packetsStored).toBe(3);
   await again.close();
 });

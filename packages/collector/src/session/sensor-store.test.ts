@@ -1,7 +1,16 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Archive } from '@tapline/shared/archive/archive.ts';
+import { singleArchive } from '@tapline/shared/archive/archive-set.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { systemFiles, type Files } from '@tapline/shared/system/files.ts';
 import { numberedBatch } from '@tapline/shared/tunnel/tunnel-test-support.ts';
@@ -37,8 +46,8 @@ async function openStore(
     {
       files,
       events,
-      createArchive: (archiveEvents) =>
-        new Archive(
+      createArchives: (archiveEvents) =>
+        singleArchive(
           { directory, linkType: 'ethernet', precision: 'ns', rules: [] },
           { files, events: archiveEvents },
         ),
@@ -71,7 +80,7 @@ function packetsIn(directory: string, name = SEGMENT): number {
 
 /** Everything with the kernel and nothing committed: what a kill leaves. The lock goes with the archive's close. */
 async function kill(store: ArchiveStore): Promise<void> {
-  store.archive.flush();
+  store.archives.flush();
   await store.close();
 }
 
@@ -94,7 +103,8 @@ describe('a store after a crash', () => {
     expect(packetsIn(directory)).toBe(10);
     second.write(numberedBatch(11, 5));
     await second.commit(mark(2));
-    expect(packetsIn(directory)).toBe(15);
+    expect(packetsIn(directory)).toBe(10);
+    expect(packetsIn(directory, SEGMENT.replace('.pcap', '-2.pcap'))).toBe(5);
   });
 
   it('has forgotten a segment that was created after the last commit, and one that never had a commit', async () => {
@@ -114,11 +124,11 @@ describe('a store after a crash', () => {
     expect(readdirSync(directory).filter((name) => name.endsWith('.pcap'))).toEqual([SEGMENT]);
   });
 
-  it('cuts back a closed segment that a late packet opened again', async () => {
+  it('has forgotten the late segment that was begun after the last commit', async () => {
     const directory = temporaryDirectory();
     const first = await openStore(directory);
     first.write(numberedBatch(1, 10));
-    first.archive.rotate();
+    first.archives.rotate();
     await first.commit(mark(1));
     // Closed and committed: no longer in the resume point.
     expect(readFileSync(join(directory, RESUME_NAME), 'utf8')).toContain(SEGMENT);
@@ -127,9 +137,12 @@ describe('a store after a crash', () => {
     expect(readFileSync(join(directory, RESUME_NAME), 'utf8')).not.toContain(SEGMENT);
     first.write(numberedBatch(11, 4));
     await kill(first);
-    expect(packetsIn(directory)).toBe(14);
+    expect(packetsIn(directory)).toBe(10);
+    const late = SEGMENT.replace('.pcap', '-late.pcap');
+    expect(packetsIn(directory, late)).toBe(4);
     await openStore(directory);
     expect(packetsIn(directory)).toBe(10);
+    expect(existsSync(join(directory, late))).toBe(false);
   });
 
   it('has each gap once', async () => {

@@ -4,8 +4,8 @@
  * survives any crash, and a crash at any moment leaves exactly what the last resolved commit's marks say.
  */
 import { assert } from '@tapline/shared/base/assert.ts';
-import type { Archive } from '@tapline/shared/archive/archive.ts';
-import { droppedPackets, type ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import type { ArchiveEvents } from '@tapline/shared/archive/archive-options.ts';
+import { pathOfPosition, type ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import type { TruncateReport } from '@tapline/shared/archive/truncate-segments.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
@@ -50,12 +50,12 @@ export interface ArchiveStoreOptions {
 export interface ArchiveStoreDependencies {
   readonly files: Files;
   readonly events: ArchiveStoreEvents;
-  /** Builds the archive of that directory; it must be given these events beside the caller's own. */
-  readonly createArchive: (events: ArchiveEvents) => Archive;
+  /** Builds the archives of that sensor, the first in that directory; they must be given these events beside the caller's own. */
+  readonly createArchives: (events: ArchiveEvents) => ArchiveSet;
 }
 
 export class ArchiveStore implements SensorStore {
-  readonly archive: Archive;
+  readonly archives: ArchiveSet;
   readonly #directory: string;
   readonly #files: Files;
   readonly #events: ArchiveStoreEvents;
@@ -76,7 +76,7 @@ export class ArchiveStore implements SensorStore {
     this.#events = dependencies.events;
     this.#resume = new ResumePointFile(this.#files, this.#directory);
     this.#gaps = new GapList(this.#files, this.#directory);
-    this.archive = dependencies.createArchive({
+    this.archives = dependencies.createArchives({
       segmentOpened: ({ name, bytes }) => {
         this.#opened(name, bytes);
       },
@@ -85,7 +85,7 @@ export class ArchiveStore implements SensorStore {
         this.#closed.add(name);
       },
     });
-    this.#size = new ArchiveSize(this.archive, this.#files, options.bytesMax ?? Infinity);
+    this.#size = new ArchiveSize(this.archives, this.#files, options.bytesMax ?? Infinity);
   }
 
   /** Opens the archive and undoes what a crash left behind. Rejects with ARCHIVE_FAILED. */
@@ -94,7 +94,7 @@ export class ArchiveStore implements SensorStore {
     dependencies: ArchiveStoreDependencies,
   ): Promise<ArchiveStore> {
     const store = new ArchiveStore(options, dependencies);
-    store.archive.open();
+    store.archives.open();
     try {
       await store.#recover();
       store.diskBytes(true);
@@ -115,7 +115,7 @@ export class ArchiveStore implements SensorStore {
 
   write(batch: Batch): void {
     assert(!this.#isSealing, 'a batch was written between a commit and its snapshot');
-    this.archive.write(batch);
+    this.archives.write(batch);
   }
 
   writeGap(gap: GapEntry): void {
@@ -124,9 +124,9 @@ export class ArchiveStore implements SensorStore {
   }
 
   async commit(marks: readonly EpochMark[]): Promise<void> {
-    const synced = this.archive.sync();
+    const synced = this.archives.sync();
     this.#isSealing = true;
-    // The archive's own microtask was queued first, so its snapshot is taken when this one runs.
+    // The archives' own microtasks were queued first, so its snapshot is taken when this one runs.
     queueMicrotask(() => {
       this.#isSealing = false;
     });
@@ -135,7 +135,7 @@ export class ArchiveStore implements SensorStore {
     try {
       const [gapBytes] = await Promise.all([this.#gaps.write(), synced]);
       this.#refuseAfterLoss();
-      for (const { name, bytes } of this.archive.positions()) this.#lengths.set(name, bytes);
+      for (const { name, bytes } of this.archives.positions()) this.#lengths.set(name, bytes);
       await this.#resume.save({ epochs: marks, positions: this.#positions(), gapBytes });
       this.#marks = marks;
     } catch (error) {
@@ -156,9 +156,8 @@ export class ArchiveStore implements SensorStore {
    * sensor still has it: at the next start the archive is cut back to the last commit, and it is sent again.
    */
   #refuseAfterLoss(): void {
-    const { counters } = this.archive;
-    // A link type that no file can have is no fault of the disk's, and would be none the better for coming again.
-    const dropped = droppedPackets(counters) - counters.dropped['link-type'];
+    // A link type that no file can have would be none the better for coming again.
+    const dropped = this.archives.packetsRefused;
     if (dropped > 0)
       throw new OperatingError(
         'ARCHIVE_FAILED',
@@ -168,7 +167,7 @@ export class ArchiveStore implements SensorStore {
   }
 
   async close(): Promise<void> {
-    await this.archive.close();
+    await this.archives.close();
     this.#resume.close();
     this.#gaps.close();
   }
@@ -179,13 +178,14 @@ export class ArchiveStore implements SensorStore {
     this.#gaps.open(point?.gapBytes ?? Infinity);
     if (point === null) return;
     this.#marks = point.epochs;
-    const report = this.archive.truncateTo(point.positions);
+    const report = this.archives.truncateTo(point.positions);
     if (report.bytesCut > 0 || report.missing.length > 0 || report.short.length > 0)
       this.#events.cutBack?.(report);
     // From here on the archive as it lies there is the truth, also where it is not what the resume point says
     // (retention removed a segment, a disk lost some): later appends must not be cut by old lengths.
-    for (const { name } of point.positions) await this.#files.sync(`${this.#directory}/${name}`);
-    await this.#files.syncDirectory(this.#directory);
+    const { members } = this.archives;
+    for (const { name } of point.positions) await this.#files.sync(pathOfPosition(members, name));
+    for (const { archive } of members) await this.#files.syncDirectory(archive.directory);
     await this.#resume.save({ epochs: point.epochs, positions: [], gapBytes: point.gapBytes });
   }
 

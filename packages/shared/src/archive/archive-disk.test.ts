@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
@@ -27,6 +27,12 @@ const one = batchOf([{ seconds: NEW_YEAR, frame: ipv4Frame('10.0.0.1', '10.0.0.2
 const ten = batchOf(
   Array.from({ length: 10 }, (_, i) => ({ seconds: NEW_YEAR + i, frame: ipv4Frame('10.0.0.1', '10.0.0.2') })),
 );
+const tenMore = batchOf(
+  Array.from({ length: 10 }, (_, i) => ({
+    seconds: NEW_YEAR + 10 + i,
+    frame: ipv4Frame('10.0.0.1', '10.0.0.2'),
+  })),
+);
 const isRoot = process.getuid?.() === 0;
 
 describe('a disk that takes writes in pieces', () => {
@@ -37,7 +43,7 @@ describe('a disk that takes writes in pieces', () => {
     const archive = openArchive(directory, {}, { files: disk.files });
     archive.write(ten);
     archive.flush();
-    archive.write(ten);
+    archive.write(tenMore);
     archive.flush();
     expect(archive.counters).toMatchObject({ packetsStored: 20, writesFailed: 0 });
     await archive.close();
@@ -222,14 +228,16 @@ describe('a refusing disk', () => {
 
   it('for one segment leaves the others alone', async () => {
     const directory = temporaryDirectory();
-    // A directory stands where the segment should be.
-    mkdirSync(join(directory, NAME));
-    const archive = openArchive(directory);
+    const disk = new UnreliableFiles();
+    disk.onCreate = () => {
+      disk.onCreate = () => undefined;
+      throw diskError('EIO');
+    };
+    const archive = openArchive(directory, {}, { files: disk.files });
     archive.write(one);
     archive.write(batchOf([{ seconds: NEW_YEAR, frame: ipv4Frame('10.0.0.3', '10.0.0.2') }]));
     archive.flush();
     expect(archive.counters).toMatchObject({ packetsStored: 1, packetsBuffered: 1, writesFailed: 1 });
-    rmSync(join(directory, NAME), { recursive: true });
     archive.flush();
     expect(archive.counters).toMatchObject({ packetsStored: 2, packetsBuffered: 0 });
     await archive.close();

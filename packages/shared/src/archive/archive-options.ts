@@ -13,10 +13,26 @@ export const OPEN_FILES_MAX = 512;
 export const BUFFER_BYTES_MAX = 64 * 1024 * 1024;
 /** Sources with a file of their own in one hour. 20,000 × about 1 KiB of tables and objects = 20 MiB. */
 export const SOURCES_MAX = 20_000;
-/** A segment whose hour has ended is closed after so long without a packet. */
+/** A segment whose period has ended is closed after so long without a packet. */
 export const SEGMENT_IDLE_MS = 5000;
+/** A packet whose period ended so long before the newest packet is late: it goes to a segment of its own. */
+export const LATE_SECONDS = 5;
+/** How long a segment's period is unless the options say otherwise. */
+export const PERIOD_SECONDS = 3600;
 /** Segments that `sync` has in the disk's queue at once; libuv has four threads. */
 export const SYNCS_AT_ONCE = 4;
+
+/**
+ * Which files a packet goes to:
+ *
+ *   source   the file of its source address
+ *   host     the files of both its hosts, each of which so holds whole conversations
+ *   pair     the file of the two addresses that talk
+ *   none     one file for all
+ */
+export type Split = 'source' | 'host' | 'pair' | 'none';
+
+export const SPLITS = ['source', 'host', 'pair', 'none'] as const satisfies readonly Split[];
 
 export interface ArchiveRule {
   /** One exact IPv4 or IPv6 address. Matches when it is the packet's source or its destination. */
@@ -29,7 +45,15 @@ export interface ArchiveOptions {
   /** `ethernet` keeps frames whole; `raw` takes the link header off IP packets (LINKTYPE_RAW). */
   readonly linkType: 'ethernet' | 'raw';
   readonly precision: 'ns' | 'us';
-  /** In order: the first that matches wins. */
+  /** Default: `source`. */
+  readonly split?: Split;
+  /** In libpcap's language: what it does not let through is not stored here. Empty or absent: everything is. */
+  readonly filter?: string;
+  /** Length of a segment's period; periods begin at multiples of it since 1970 UTC. Default: an hour. */
+  readonly periodSeconds?: number;
+  /** A segment that has become so long is closed, and the next one begun. Absent: only the clock decides. */
+  readonly segmentBytesMax?: number;
+  /** In order: the first that matches wins. Splits `source` and `host` ask them. */
   readonly rules: readonly ArchiveRule[];
   /** Where IP packets go that no rule names; without it each goes to its source address's segments. */
   readonly defaultPrefix?: string;
@@ -46,9 +70,13 @@ export type DropReason =
   | 'io-error' // everything else a disk says
   | 'link-type'; // a link type that no PCAP file can name, or more of them than LINK_TYPES_MAX
 
-/** All since `open()`. packetsIn = packetsStored + packetsBuffered + every dropped reason, at any moment. */
+/** All since `open()`. packetsIn + packetsCopied = packetsFiltered + packetsStored + packetsBuffered + every dropped reason. */
 export interface ArchiveCounters {
   packetsIn: number;
+  /** Second copies: the split by host stores a packet with both its hosts. */
+  packetsCopied: number;
+  /** Not let through by the archive's filter. */
+  packetsFiltered: number;
   /** In the hands of the kernel: a kill of this process does not lose them any more. */
   packetsStored: number;
   /** Frame bytes of the packets stored, as they stand in the files, without record headers. */
@@ -57,6 +85,10 @@ export interface ArchiveCounters {
   readonly dropped: Record<DropReason, number>;
   /** Packets of sources beyond `sourcesMax`, kept in the `overflow` segments. They are stored, not dropped. */
   packetsOverflowed: number;
+  /** Came after younger packets of their segment, and were put in their place before they were written. */
+  packetsReordered: number;
+  /** Came too late for that: stored in `late` segments of their own. */
+  packetsLate: number;
   readonly repaired: { files: number; bytesCut: number; filesSetAside: number };
   segmentsOpened: number;
   segmentsClosed: number;
@@ -66,11 +98,11 @@ export interface ArchiveCounters {
 
 export interface ArchiveEvents {
   /**
-   * A segment is about to get its first packet since it was last closed. Called *before* the first byte is appended;
-   * `bytes` is the length the file has now, 0 when it is to be created. Who must be able to undo writes notes both.
+   * A segment is about to be created. Called *before* its first byte is written; `bytes` is the length the file has now: 0.
+   * Who must be able to undo writes notes both.
    */
   segmentOpened?(segment: { readonly name: string; readonly bytes: number }): void;
-  /** Nothing more is expected for this segment; all its packets are with the kernel. */
+  /** This segment is never appended to again; all its packets are with the kernel. */
   segmentClosed?(segment: { readonly name: string; readonly packets: number; readonly bytes: number }): void;
   segmentRepaired?(segment: { readonly name: string; readonly bytesCut: number }): void;
   /** A segment's middle is damaged (not a torn tail): it was renamed, whole, to `movedTo`. */
@@ -122,16 +154,28 @@ export const systemArchiveClock: ArchiveClock = {
 export function newCounters(): ArchiveCounters {
   return {
     packetsIn: 0,
+    packetsCopied: 0,
+    packetsFiltered: 0,
     packetsStored: 0,
     bytesStored: 0,
     packetsBuffered: 0,
     dropped: { 'disk-full': 0, 'read-only': 0, 'io-error': 0, 'link-type': 0 },
     packetsOverflowed: 0,
+    packetsReordered: 0,
+    packetsLate: 0,
     repaired: { files: 0, bytesCut: 0, filesSetAside: 0 },
     segmentsOpened: 0,
     segmentsClosed: 0,
     writesFailed: 0,
   };
+}
+
+/** What the counters leave unexplained: 0, at any moment. */
+export function unaccountedPackets(counters: ArchiveCounters): number {
+  const { packetsIn, packetsCopied, packetsFiltered, packetsStored, packetsBuffered } = counters;
+  return (
+    packetsIn + packetsCopied - packetsFiltered - packetsStored - packetsBuffered - droppedPackets(counters)
+  );
 }
 
 export function droppedPackets(counters: ArchiveCounters): number {

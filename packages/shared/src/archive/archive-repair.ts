@@ -16,7 +16,7 @@ import { UNPUBLISHED_NAME } from './segment-writer.ts';
 
 /** Thirty times the kernel's write-back delay. */
 export const REPAIR_WINDOW_MS = 15 * 60 * 1000;
-const NEWEST_HOURS = 2;
+const NEWEST_SECONDS = 2 * 3600;
 
 /** Behind the name of a segment that is damaged in the middle. */
 export const DAMAGED_SUFFIX = '.damaged';
@@ -35,19 +35,21 @@ export function repairArchive(
 }
 
 function suspects(files: Files, directory: string): string[] {
-  const segments: { name: string; hour: number; modifiedAtMs: number }[] = [];
+  const segments: { name: string; startSeconds: number; modifiedAtMs: number }[] = [];
   let newestMs = 0;
-  let newestHour = 0;
+  let newestSeconds = 0;
   for (const name of files.list(directory)) {
     const parsed = parseSegmentName(name);
     const status = parsed === null ? null : files.status(`${directory}/${name}`);
-    if (parsed === null || status === null) continue;
-    segments.push({ name, hour: parsed.hour, modifiedAtMs: status.modifiedAtMs });
+    if (parsed === null || status === null || parsed.compression !== 'none') continue;
+    segments.push({ name, startSeconds: parsed.startSeconds, modifiedAtMs: status.modifiedAtMs });
     newestMs = Math.max(newestMs, status.modifiedAtMs);
-    newestHour = Math.max(newestHour, parsed.hour);
+    newestSeconds = Math.max(newestSeconds, parsed.startSeconds);
   }
   return segments
-    .filter((s) => s.modifiedAtMs >= newestMs - REPAIR_WINDOW_MS || s.hour > newestHour - NEWEST_HOURS)
+    .filter(
+      (s) => s.modifiedAtMs >= newestMs - REPAIR_WINDOW_MS || s.startSeconds > newestSeconds - NEWEST_SECONDS,
+    )
     .map((s) => s.name)
     .sort();
 }

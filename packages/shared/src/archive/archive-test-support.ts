@@ -11,7 +11,7 @@ import { LINKTYPE_ETHERNET } from '../packet/link-type.ts';
 import { systemFiles } from '../system/files.ts';
 import type { Files } from '../system/files.ts';
 import { Archive } from './archive.ts';
-import { droppedPackets } from './archive-options.ts';
+import { unaccountedPackets } from './archive-options.ts';
 import type { ArchiveClock, ArchiveDependencies, ArchiveEvents, ArchiveOptions } from './archive-options.ts';
 
 /** 2026-01-01 00:00:00 UTC. */
@@ -236,7 +236,7 @@ export function openArchive(
   return archive;
 }
 
-/** packetsIn − stored − buffered − dropped: 0, always. */
+/** 0, always. */
 export function imbalance({ counters }: Archive): number {
-  return counters.packetsIn - counters.packetsStored - counters.packetsBuffered - droppedPackets(counters);
+  return unaccountedPackets(counters);
 }

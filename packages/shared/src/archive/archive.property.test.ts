@@ -36,7 +36,7 @@ class ModelArchive {
     const rule = this.#rules.find(({ address }) => address === source || address === destination);
     const prefix = isIp ? (rule?.prefix ?? this.#defaultPrefix ?? source) : mac;
     const stamp = new Date(seconds * 1000).toISOString().replaceAll('-', '').replace('T', '_').slice(0, 11);
-    const name = `${prefix}_${stamp}.pcap`;
+    const name = `${prefix}_${stamp}`;
     const record = {
       seconds,
       fraction: nanoseconds,
@@ -45,6 +45,14 @@ class ModelArchive {
     };
     this.files.set(name, [...(this.files.get(name) ?? []), record]);
   }
+}
+
+const byTime = (a: StoredRecord, b: StoredRecord): number => a.seconds - b.seconds || a.fraction - b.fraction;
+
+/** Which packets belong to which source and hour, whatever the files. */
+function contentOf(files: ReadonlyMap<string, StoredRecord[]>): Record<string, string[]> {
+  const entries = [...files].map(([hour, records]) => [hour, records.map((r) => JSON.stringify(r)).sort()]);
+  return Object.fromEntries(entries.sort()) as Record<string, string[]>;
 }
 
 const address = fc.integer({ min: 1, max: 4 }).map((n) => `10.0.0.${n}`);
@@ -81,7 +89,7 @@ const step = fc.oneof(
 );
 
 describe('the archive', () => {
-  it('holds what the obvious archive holds, whatever happens in between', async () => {
+  it('holds what the obvious archive holds, each file in the order of time, whatever happens in between', async () => {
     const rules = [
       { address: '10.0.0.3', prefix: 'plc3' },
       { address: '10.0.0.1', prefix: 'plc1' },
@@ -92,7 +100,8 @@ describe('the archive', () => {
         fc.constantFrom([], rules),
         fc.constantFrom(undefined, 'rest'),
         fc.constantFrom(1, 3, 512),
-        async (steps, someRules, defaultPrefix, openFilesMax) => {
+        fc.constantFrom(undefined, 300),
+        async (steps, someRules, defaultPrefix, openFilesMax, segmentBytesMax) => {
           const directory = temporaryDirectory();
           const clock = new ManualClock();
           const disk = new UnreliableFiles();
@@ -100,7 +109,12 @@ describe('the archive', () => {
           const open = (): ReturnType<typeof openArchive> =>
             openArchive(
               directory,
-              { rules: someRules, openFilesMax, ...(defaultPrefix === undefined ? {} : { defaultPrefix }) },
+              {
+                rules: someRules,
+                openFilesMax,
+                ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
+                ...(defaultPrefix === undefined ? {} : { defaultPrefix }),
+              },
               { clock, files: disk.files },
             );
           let archive = open();
@@ -153,8 +167,13 @@ describe('the archive', () => {
           heal();
           await archive.close();
           expect(disk.openDescriptors).toBe(0);
-          const stored = new Map([...readArchive(directory)].map(([name, { records }]) => [name, records]));
-          expect(stored).toEqual(new Map([...model.files].sort(([a], [b]) => (a < b ? -1 : 1))));
+          const stored = new Map<string, StoredRecord[]>();
+          for (const [name, { records }] of readArchive(directory)) {
+            expect(records, name).toEqual(records.toSorted(byTime));
+            const hour = name.replace(/(-late)?(-\d+)?\.pcap$/, '');
+            stored.set(hour, [...(stored.get(hour) ?? []), ...records]);
+          }
+          expect(contentOf(stored)).toEqual(contentOf(model.files));
           removeTemporaryDirectories();
         },
       ),

@@ -183,14 +183,14 @@ describe('hours', () => {
     archive.write(batchOf(packets));
     await archive.close();
     expect(packetsByName(directory)).toEqual({
-      '10.0.0.1_19700101_00.pcap': 2,
+      '10.0.0.1_19700101_00-late.pcap': 2,
       '10.0.0.1_20251231_23.pcap': 6,
       '10.0.0.1_20260101_00.pcap': 4,
       '10.0.0.1_20260101_01.pcap': 2,
     });
   });
 
-  it('that are over are closed when nothing more comes, and opened again for a late packet', async () => {
+  it('that are over are closed when nothing more comes; a late packet has a segment of its own', async () => {
     const directory = temporaryDirectory();
     const clock = new ManualClock();
     const { events, log } = recordEvents();
@@ -202,7 +202,7 @@ describe('hours', () => {
     archive.tick();
     expect(archive.counters.segmentsClosed).toBe(0);
     // By packet time: a packet of the next hour.
-    archive.write(batchOf([{ seconds: NEW_YEAR + HOUR, frame }]));
+    archive.write(batchOf([{ seconds: NEW_YEAR + HOUR + 10, frame }]));
     clock.pass(10_000);
     archive.tick();
     expect(archive.counters.segmentsClosed).toBe(1);
@@ -214,13 +214,14 @@ describe('hours', () => {
     archive.write(batchOf([{ seconds: NEW_YEAR + 1, frame }]));
     await archive.close();
     expect(packetsByName(directory)).toEqual({
-      '10.0.0.1_20260101_00.pcap': 2,
+      '10.0.0.1_20260101_00.pcap': 1,
+      '10.0.0.1_20260101_00-late.pcap': 1,
       '10.0.0.1_20260101_01.pcap': 1,
     });
     expect(log.filter(([name]) => name === 'segmentOpened').map(([, details]) => details)).toEqual([
       { name: '10.0.0.1_20260101_00.pcap', bytes: 0 },
       { name: '10.0.0.1_20260101_01.pcap', bytes: 0 },
-      { name: '10.0.0.1_20260101_00.pcap', bytes: 24 + 16 + frame.length },
+      { name: '10.0.0.1_20260101_00-late.pcap', bytes: 0 },
     ]);
   });
 });
@@ -307,7 +308,7 @@ describe('records', () => {
 });
 
 describe('files', () => {
-  it('are appended to by a later run in the same hour', async () => {
+  it('of an earlier run are never appended to: a closed segment stays what it is', async () => {
     const directory = temporaryDirectory();
     const frame = ipv4Frame('10.0.0.1', '10.0.0.2');
     for (let run = 0; run < 3; run++) {
@@ -316,8 +317,11 @@ describe('files', () => {
       await archive.close();
       expect(archive.counters.repaired).toEqual({ files: 0, bytesCut: 0, filesSetAside: 0 });
     }
-    const segment = readSegment(join(directory, '10.0.0.1_20260101_00.pcap'));
-    expect(segment.records.map(({ seconds }) => seconds - NEW_YEAR)).toEqual([0, 1, 2]);
+    expect(packetsByName(directory)).toEqual({
+      '10.0.0.1_20260101_00.pcap': 1,
+      '10.0.0.1_20260101_00-2.pcap': 1,
+      '10.0.0.1_20260101_00-3.pcap': 1,
+    });
   });
 
   it('of another precision, link type or maker are left alone, and the next name is taken', async () => {
@@ -335,16 +339,17 @@ describe('files', () => {
     );
     await write({ precision: 'ns' });
     await write({ precision: 'us' });
+    // Its packets are gone; its name is not.
+    writeFileSync(join(directory, '10.0.0.1_20260101_00-4.json'), '{}');
     await write({ linkType: 'raw' });
-    await write({ precision: 'ns' });
     expect(readFileSync(join(directory, '10.0.0.1_20260101_00.pcap'), 'utf8')).toMatch(/^somebody/);
     const shape = (name: string): unknown => {
       const { records, linkType, precision } = readSegment(join(directory, name));
       return [records.length, linkType, precision];
     };
-    expect(shape('10.0.0.1_20260101_00-2.pcap')).toEqual([4, 1, 'ns']);
+    expect(shape('10.0.0.1_20260101_00-2.pcap')).toEqual([2, 1, 'ns']);
     expect(shape('10.0.0.1_20260101_00-3.pcap')).toEqual([2, 1, 'us']);
-    expect(shape('10.0.0.1_20260101_00-4.pcap')).toEqual([2, 101, 'ns']);
+    expect(shape('10.0.0.1_20260101_00-5.pcap')).toEqual([2, 101, 'ns']);
   });
 
   it('that are moved away between two rotations are begun anew', async () => {
@@ -479,8 +484,10 @@ describe('files', () => {
     expect(archive.counters.packetsOverflowed).toBe(5);
     expect(packetsByName(directory)).toEqual({
       '10.0.0.1_20260101_00.pcap': 2,
-      '10.0.0.2_20260101_00.pcap': 2,
-      'overflow_20260101_00.pcap': 5,
+      '10.0.0.2_20260101_00.pcap': 1,
+      '10.0.0.2_20260101_00-2.pcap': 1,
+      'overflow_20260101_00.pcap': 3,
+      'overflow_20260101_00-2.pcap': 2,
     });
   });
 
@@ -500,7 +507,7 @@ describe('files', () => {
         await archive.close();
       }
     const names = readdirSync(directory).filter((name) => name.endsWith('.pcap'));
-    expect(names).toHaveLength(4 + 4 + 2);
+    expect(names).toHaveLength(4 * 3);
     for (const name of names) {
       const path = join(directory, name);
       const packets = readSegment(path).records.length;

@@ -1,32 +1,35 @@
 /**
- * The archive: one directory of PCAP files, one per source and hour, that anybody's tools can read at any moment.
+ * The archive: one directory of PCAP files, one per source and period, that anybody's tools can read at any moment.
  *
- *   write(batch) ─▶ route-loop ─▶ route-table    which source?   (address-table, source-table)
- *                        └──────▶ segment-store  which segment? when to write, when to close
- *                                     └────────▶ segment-writer ─▶ Files
+ *   write(batch) ─▶ filter ─▶ route-loop ─▶ route-table    which source?   (address-table, pair-table, source-table)
+ *                                  └──────▶ segment-store  which segment? when to write, in which order, when to close
+ *                                               └────────▶ segment-writer ─▶ Files
  *
  * What must stay true:
- * - packetsIn = packetsStored + packetsBuffered + dropped, to the packet, at any moment;
+ * - packetsIn + packetsCopied = packetsFiltered + packetsStored + packetsBuffered + dropped, to the packet, at any moment;
  * - a file is created whole, ends with a whole record, has one link type and one precision, and is never overwritten;
+ * - inside a file time never runs backwards; a closed file is never appended to, by this run or any other;
  * - a packet's file follows from its own time and addresses, not from when or in which order it arrived;
  * - a refusing disk costs the packets that find no room, and nothing else: it is counted, told once, and retried.
  *
  * Recovery to a checkpoint (exactly once across a crash): after `sync()` resolves, `positions()` says how long every
  * segment touched since the sync before it durably is; the caller keeps these lengths beside its own sequence number,
  * the newest of each name. What was appended later must be undone by the next run, and may be in segments that the
- * checkpoint does not list: new ones, and old ones that a late packet reopened. `events.segmentOpened` is called before
- * the first byte is appended to a segment, with the length it has then (0: to be created); the caller notes names it
- * has no position for. The next run calls `open()`, then `truncateTo()` with the positions and those notes.
+ * checkpoint does not list. `events.segmentOpened` is called before the first byte of a segment is written; the caller
+ * notes names it has no position for. The next run calls `open()`, then `truncateTo()` with the positions and those notes.
  */
 import { assert } from '../base/assert.ts';
 import { OperatingError, messageOf } from '../base/errors.ts';
+import { BatchFilter } from '../filter/batch-filter.ts';
 import type { Batch } from '../packet/batch.ts';
+import { PACKET_BYTES_MAX } from '../packet/record.ts';
 import type { Files } from '../system/files.ts';
 import { repairArchive } from './archive-repair.ts';
 import {
   BUFFER_BYTES_MAX,
   FLUSH_INTERVAL_MS,
   OPEN_FILES_MAX,
+  PERIOD_SECONDS,
   SOURCES_MAX,
   SYNCS_AT_ONCE,
   newCounters,
@@ -70,16 +73,17 @@ export class Archive {
   readonly #routes: RouteTable;
   readonly #segments: SegmentStore;
   readonly #loop: RouteLoop;
+  readonly #filter: BatchFilter | null;
   #lock: DirectoryLock | null = null;
   #stopTicking: () => void = () => undefined;
   #nextTickAtMs = 0;
   #nextSweepAtMs = 0;
-  #overflowHour = -1;
+  #overflowPeriod = -1;
   #sync: Promise<void> = Promise.resolve();
   #positions: readonly SegmentPosition[] = [];
   #isSyncUsed = false;
 
-  /** Throws CONFIG_INVALID when a rule's address is none. Touches nothing until `open()`. */
+  /** Throws CONFIG_INVALID when a rule's address is none, FILTER_INVALID. Touches nothing until `open()`. */
   constructor(options: ArchiveOptions, dependencies: ArchiveDependencies) {
     const { files } = dependencies;
     this.directory = options.directory;
@@ -94,17 +98,28 @@ export class Archive {
     const { counters } = this;
     const buffers = this.#buffers;
     this.#sources = new SourceTable(this.#sourcesMax);
-    this.#routes = new RouteTable(this.#sources, options.linkType, (prefix) => {
+    const { linkType, split = 'source', periodSeconds = PERIOD_SECONDS } = options;
+    this.#routes = new RouteTable(this.#sources, { linkType, split }, (prefix) => {
       this.#countOverflow(prefix);
     });
     this.#routes.setRules(options.rules, options.defaultPrefix);
     const writer = new SegmentWriter(options, { files, openFiles, events });
     this.#segments = new SegmentStore(
       // Two hours at a border, and as much again for late packets and fixed rows.
-      { segmentsMax: 4 * this.#sourcesMax },
+      {
+        segmentsMax: 4 * this.#sourcesMax,
+        segmentBytesMax: options.segmentBytesMax ?? Infinity,
+        periodSeconds,
+      },
       { writer, openFiles, buffers, counters, events },
     );
-    this.#loop = new RouteLoop(options, { routes: this.#routes, segments: this.#segments, counters });
+    this.#loop = new RouteLoop(
+      { linkType, precision: options.precision, split, periodSeconds },
+      { routes: this.#routes, segments: this.#segments, counters },
+    );
+    const { filter: expression = '' } = options;
+    this.#filter = expression === '' ? null : new BatchFilter({ expression, snapBytes: PACKET_BYTES_MAX });
+    this.#filter?.check();
   }
 
   /**
@@ -134,7 +149,7 @@ export class Archive {
     assert(this.#lock !== null, 'the archive was written to while closed');
     const nowMs = this.#clock.monotonicMs();
     this.#segments.nowMs = nowMs;
-    this.#loop.run(batch);
+    this.#route(batch);
     // A caller that writes batch after batch leaves no room for timers.
     if (nowMs >= this.#nextTickAtMs) this.#tickAt(nowMs);
     if (this.#buffers.bytesUsed > this.#buffers.bytesMax) this.#segments.flush();
@@ -184,7 +199,7 @@ export class Archive {
     }
   }
 
-  /** Writes and closes all segments. The next packet opens its segment again by name: files may be moved away between. */
+  /** Writes and closes all segments. The next packet begins a new one: those of before may be moved away. */
   rotate(): void {
     this.#segments.nowMs = this.#clock.monotonicMs();
     this.#segments.closeAll();
@@ -216,6 +231,24 @@ export class Archive {
     this.#lock = null;
   }
 
+  #route(batch: Batch): void {
+    const { counters } = this;
+    let wanted: Batch | null = batch;
+    try {
+      if (this.#filter !== null) wanted = this.#filter.apply(batch);
+    } catch (error) {
+      // Passing packets of a link type that libpcap cannot filter, and leaving them out, would both be a guess.
+      if (!(error instanceof OperatingError)) throw error;
+      counters.packetsIn += batch.packetCount;
+      counters.dropped['link-type'] += batch.packetCount;
+      return;
+    }
+    const filtered = batch.packetCount - (wanted?.packetCount ?? 0);
+    counters.packetsIn += filtered;
+    counters.packetsFiltered += filtered;
+    if (wanted !== null) this.#loop.run(wanted);
+  }
+
   #tickAt(nowMs: number): void {
     const segments = this.#segments;
     segments.nowMs = nowMs;
@@ -224,7 +257,7 @@ export class Archive {
     segments.flush(nowMs - this.#flushIntervalMs + tickMs);
     if (nowMs < this.#nextSweepAtMs) return;
     this.#nextSweepAtMs = nowMs + SWEEP_INTERVAL_MS;
-    segments.closeIdle(this.#sources.newestHour, this.#clock.wallMs());
+    segments.closeIdle(this.#sources.newestPeriod, this.#clock.wallMs());
     this.#sources.allowEviction();
     // Nobody asks for durability (an offline split): then nobody needs the list either.
     if (!this.#isSyncUsed && segments.touchedCount > this.#sourcesMax) segments.takeTouched();
@@ -260,9 +293,9 @@ export class Archive {
 
   #countOverflow(prefix: string): void {
     this.counters.packetsOverflowed++;
-    const hour = this.#sources.newestHour;
-    if (hour === this.#overflowHour) return;
-    this.#overflowHour = hour;
+    const period = this.#sources.newestPeriod;
+    if (period === this.#overflowPeriod) return;
+    this.#overflowPeriod = period;
     this.#events.sourcesExhausted?.({ sourcesMax: this.#sourcesMax, prefix });
   }
 

@@ -21,24 +21,28 @@ import {
   RECORD_NANOSECONDS,
   RECORD_ORIGINAL_BYTES,
 } from '../packet/record.ts';
-import type { ArchiveCounters } from './archive-options.ts';
+import type { ArchiveCounters, Split } from './archive-options.ts';
+import { ABSENT } from './address-table.ts';
 import type { RouteTable } from './route-table.ts';
-import { SECONDS_PER_HOUR } from './segment-name.ts';
 import type { SegmentStore } from './segment-store.ts';
 import type { Segment } from './segment.ts';
-import type { SourceTable } from './source-table.ts';
+import type { Source, SourceTable } from './source-table.ts';
 
 /** A run is cut here, so that it fits into a buffer together with what is already pending. */
 const RUN_BYTES_MAX = 16 * 1024;
 const SHORT_COPY_BYTES = 128;
 
 export interface RouteLoopOptions {
+  readonly split: Split;
+  readonly periodSeconds: number;
   readonly linkType: 'ethernet' | 'raw';
   readonly precision: 'ns' | 'us';
 }
 
 export class RouteLoop {
   readonly #isRaw: boolean;
+  readonly #isTwofold: boolean;
+  readonly #periodSeconds: number;
   readonly #isMicroseconds: boolean;
   readonly #routes: RouteTable;
   readonly #sources: SourceTable;
@@ -58,6 +62,8 @@ export class RouteLoop {
     },
   ) {
     this.#isRaw = options.linkType === 'raw';
+    this.#isTwofold = options.split === 'host';
+    this.#periodSeconds = options.periodSeconds;
     this.#isMicroseconds = options.precision === 'us';
     this.#routes = stations.routes;
     this.#sources = stations.routes.sources;
@@ -85,9 +91,12 @@ export class RouteLoop {
     const isRaw = this.#isRaw;
     const keepsRecords = !this.#isMicroseconds;
 
-    let hour = -1;
-    let hourStart = 1;
-    let hourEnd = 0;
+    const periodSeconds = this.#periodSeconds;
+    const isTwofold = this.#isTwofold;
+    let newestSeconds = this.#sources.newestSeconds;
+    let period = -1;
+    let periodStart = 1;
+    let periodEnd = 0;
     let runSegment: Segment | null = null;
     let runStart = 0;
     let runPackets = 0;
@@ -103,20 +112,33 @@ export class RouteLoop {
       locateFrame(cursor, linkType, bytes, frameOffset, frameBytes);
       const isPacket = cursor.kind === FRAME_IPV4 || cursor.kind === FRAME_IPV6;
       const row = isPacket ? packets.rowOfPacket(bytes, cursor) : frames.rowOfFrame(bytes, cursor);
-      if (seconds < hourStart || seconds >= hourEnd) {
-        hour = Math.floor(seconds / SECONDS_PER_HOUR);
-        hourStart = hour * SECONDS_PER_HOUR;
-        hourEnd = hourStart + SECONDS_PER_HOUR;
-        if (hour > this.#sources.newestHour) this.#sources.newestHour = hour;
+      if (seconds > newestSeconds) newestSeconds = seconds;
+      if (seconds < periodStart || seconds >= periodEnd) {
+        period = Math.floor(seconds / periodSeconds);
+        periodStart = period * periodSeconds;
+        periodEnd = periodStart + periodSeconds;
+        if (period > this.#sources.newestPeriod) this.#sources.newestPeriod = period;
       }
 
       const source = rows[row] as (typeof rows)[number];
       let segment = source.segment;
-      if (segment === null || segment.hour !== hour) {
+      if (segment === null || segment.period !== period) {
         // What this call does for room may close the run's segment: the run goes first.
         if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
         runSegment = null;
-        segment = segments.segmentOf(source, hour);
+        segment = segments.segmentOf(source, period, newestSeconds);
+      }
+      const nanoseconds = view.getUint32(offset + RECORD_NANOSECONDS, true);
+      if (
+        seconds > segment.newestSeconds ||
+        (seconds === segment.newestSeconds && nanoseconds >= segment.newestNanoseconds)
+      ) {
+        segment.newestSeconds = seconds;
+        segment.newestNanoseconds = nanoseconds;
+      } else {
+        if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
+        runSegment = null;
+        segment = segments.placeOlder(segment, seconds, nanoseconds);
       }
 
       const isWhole =
@@ -143,10 +165,52 @@ export class RouteLoop {
             cursor.networkOriginalBytes,
           );
       }
+      if (isTwofold) {
+        const other = isPacket
+          ? packets.rowOfDestination(bytes, cursor, row)
+          : frames.rowOfFrameDestination(bytes, cursor, row);
+        if (other !== ABSENT) {
+          if (runSegment !== null) this.#copyRun(runSegment, runStart, next, runPackets);
+          runSegment = null;
+          this.#copyTo(rows[other] as Source, offset, next, period, newestSeconds, isPacket && isRaw);
+        }
+      }
       offset = next;
     }
     if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
     counters.packetsIn += packetsIn;
+    this.#sources.newestSeconds = newestSeconds;
+  }
+
+  /** A second copy of the record at `offset`, for the other host. The cursor still stands on its packet. */
+  #copyTo(
+    source: Source,
+    offset: number,
+    next: number,
+    period: number,
+    newestSeconds: number,
+    withoutLink: boolean,
+  ): void {
+    const view = this.#view;
+    const cursor = this.#cursor;
+    const seconds = view.getUint32(offset, true);
+    const nanoseconds = view.getUint32(offset + RECORD_NANOSECONDS, true);
+    let segment = source.segment;
+    if (segment === null || segment.period !== period)
+      segment = this.#segments.segmentOf(source, period, newestSeconds);
+    if (
+      seconds > segment.newestSeconds ||
+      (seconds === segment.newestSeconds && nanoseconds >= segment.newestNanoseconds)
+    ) {
+      segment.newestSeconds = seconds;
+      segment.newestNanoseconds = nanoseconds;
+    } else segment = this.#segments.placeOlder(segment, seconds, nanoseconds);
+    this.#counters.packetsCopied++;
+    const frameOffset = offset + RECORD_HEADER_BYTES;
+    const originalBytes = view.getUint32(offset + RECORD_ORIGINAL_BYTES, true);
+    if (withoutLink)
+      this.#encode(segment, offset, cursor.networkOffset, cursor.networkBytes, cursor.networkOriginalBytes);
+    else this.#encode(segment, offset, frameOffset, next - frameOffset, originalBytes);
   }
 
   /** Copies whole records as they are. */

@@ -7,6 +7,10 @@
  *   anything else  its source MAC; never a rule's or the default's file     (beyond sourcesMax: `overflow-non-ip`)
  *                  `non-ip` where the link layer has no MAC
  *
+ * That is the split by source. The split by host asks the same for the destination, unless it is a group's, and stores the
+ * packet there as well; by pair it is the two addresses in ascending order; without a split everything has one prefix.
+ * Rules and the default prefix name hosts, so only the first two ask them.
+ *
  * "Anything else" includes IP packets too damaged to have addresses. A file has one link type, so each link type routes
  * through a `RouteGroup` of its own; the batch names it once, and per packet there are one to three lookups in
  * typed-array tables, whatever the number of rules. The destination is only looked at when there are rules.
@@ -18,11 +22,15 @@ import type { FrameCursor } from '../packet/frame-cursor.ts';
 import { formatAddress, formatMac, parseAddress } from '../packet/ip-address.ts';
 import { readU32 } from '../packet/record.ts';
 import { ABSENT, AddressTable } from './address-table.ts';
-import type { ArchiveRule } from './archive-options.ts';
+import { PairTable } from './pair-table.ts';
+import type { ArchiveRule, Split } from './archive-options.ts';
 import {
+  ALL_FRAMES_PREFIX,
+  ALL_PREFIX,
   NO_MAC_PREFIX,
   OVERFLOW_FRAMES_PREFIX,
   OVERFLOW_PREFIX,
+  PAIR_SEPARATOR,
   cleanPrefix,
   prefixWithLinkType,
 } from './segment-name.ts';
@@ -67,6 +75,12 @@ class RuleTable {
     });
   }
 
+  /** Index of the first rule that names the address, or ABSENT. */
+  matchOne(bytes: Uint8Array, offset: number, isIpv4: boolean): number {
+    const table = isIpv4 ? this.#ipv4 : this.#ipv6;
+    return table.size === 0 ? ABSENT : table.find(bytes, offset);
+  }
+
   /** Index of the first rule that names either address, or ABSENT. */
   match(bytes: Uint8Array, cursor: FrameCursor): number {
     const table = cursor.kind === FRAME_IPV4 ? this.#ipv4 : this.#ipv6;
@@ -81,6 +95,7 @@ class RuleTable {
 export class RouteTable {
   readonly sources: SourceTable;
   readonly archiveLinkType: 'ethernet' | 'raw';
+  readonly split: Split;
   rules = new RuleTable([]);
   defaultPrefix: string | null = null;
   /** Called for each packet that goes to an overflow segment. */
@@ -89,11 +104,12 @@ export class RouteTable {
 
   constructor(
     sources: SourceTable,
-    archiveLinkType: 'ethernet' | 'raw',
+    options: { readonly linkType: 'ethernet' | 'raw'; readonly split: Split },
     onOverflow: (prefix: string) => void,
   ) {
     this.sources = sources;
-    this.archiveLinkType = archiveLinkType;
+    this.archiveLinkType = options.linkType;
+    this.split = options.split;
     this.onOverflow = onOverflow;
     sources.onEvicted = (isLive) => {
       for (const group of this.#groups.values()) group.retain(isLive);
@@ -125,6 +141,8 @@ export class RouteGroup {
   readonly #ipv4 = new AddressTable(4);
   readonly #ipv6 = new AddressTable(16);
   readonly #mac = new AddressTable(6);
+  readonly #pairs = { 4: new PairTable(8), 6: new PairTable(12), 16: new PairTable(32) };
+  readonly #pair = new Uint8Array(32);
   /** Rows of prefixes that the configuration or this file names, found by name: `rule 3` → row. */
   readonly #fixedRows = new Map<string, number>();
   #ruleRows: number[] = [];
@@ -140,9 +158,20 @@ export class RouteGroup {
 
   /** The row of an IPv4 or IPv6 packet, located by `cursor` in `bytes`. */
   rowOfPacket(bytes: Uint8Array, cursor: FrameCursor): number {
-    const { rules } = this.#table;
+    const { rules, split } = this.#table;
+    if (split === 'none') return this.#fixedRow(ALL_PREFIX);
+    if (split === 'pair')
+      return this.#rowOfPair(
+        bytes,
+        cursor.sourceOffset,
+        cursor.destinationOffset,
+        cursor.kind === FRAME_IPV4 ? 4 : 16,
+      );
     if (rules.prefixes.length > 0) {
-      const rule = rules.match(bytes, cursor);
+      const rule =
+        split === 'host'
+          ? rules.matchOne(bytes, cursor.sourceOffset, cursor.kind === FRAME_IPV4)
+          : rules.match(bytes, cursor);
       if (rule !== ABSENT) return this.#ruleRows[rule] ?? this.#rowOfRule(rule);
     }
     if (this.#table.defaultPrefix !== null)
@@ -150,13 +179,13 @@ export class RouteGroup {
     const at = cursor.sourceOffset;
     if (cursor.kind !== FRAME_IPV4) {
       const row = this.#ipv6.find(bytes, at);
-      return row === ABSENT ? this.#claim(this.#ipv6, bytes, at) : row;
+      return row === ABSENT ? this.#claim(this.#ipv6, bytes, at, 16) : row;
     }
     const source = readU32(bytes, at);
     if (source === this.#lastSource && this.#lastRow !== ABSENT) return this.#lastRow;
     let row = this.#ipv4.find(bytes, at);
     if (row === ABSENT) {
-      row = this.#claim(this.#ipv4, bytes, at);
+      row = this.#claim(this.#ipv4, bytes, at, 4);
       // What overflowed is counted packet by packet, and may be let in later: not remembered.
       if (row === this.#fixedRows.get(OVERFLOW_PREFIX)) return row;
     }
@@ -165,16 +194,62 @@ export class RouteGroup {
     return row;
   }
 
+  /** The row of the packet's other host, or ABSENT when that is a group or has the packet already, as `row`. */
+  rowOfDestination(bytes: Uint8Array, cursor: FrameCursor, row: number): number {
+    const { rules, defaultPrefix } = this.#table;
+    const isIpv4 = cursor.kind === FRAME_IPV4;
+    const at = cursor.destinationOffset;
+    if (isGroup(bytes, at, isIpv4)) return ABSENT;
+    const rule = rules.prefixes.length > 0 ? rules.matchOne(bytes, at, isIpv4) : ABSENT;
+    const other =
+      rule !== ABSENT
+        ? (this.#ruleRows[rule] ?? this.#rowOfRule(rule))
+        : defaultPrefix !== null
+          ? this.#rowOfDefault(defaultPrefix)
+          : this.#rowOf(isIpv4 ? this.#ipv4 : this.#ipv6, bytes, at);
+    return other === row ? ABSENT : other;
+  }
+
   /** The row of a frame that is not an IP packet. */
   rowOfFrame(bytes: Uint8Array, cursor: FrameCursor): number {
     const at = cursor.linkSourceOffset;
+    const { split, archiveLinkType } = this.#table;
+    if (split === 'none') return this.#fixedRow(archiveLinkType === 'raw' ? ALL_FRAMES_PREFIX : ALL_PREFIX);
     if (at < 0) return this.#fixedRow(NO_MAC_PREFIX);
-    const row = this.#mac.find(bytes, at);
-    return row === ABSENT ? this.#claim(this.#mac, bytes, at) : row;
+    if (split === 'pair' && cursor.linkDestinationOffset >= 0)
+      return this.#rowOfPair(bytes, at, cursor.linkDestinationOffset, 6);
+    return this.#rowOf(this.#mac, bytes, at);
+  }
+
+  /** The same of a frame that is not an IP packet. */
+  rowOfFrameDestination(bytes: Uint8Array, cursor: FrameCursor, row: number): number {
+    const at = cursor.linkDestinationOffset;
+    if (at < 0 || ((bytes[at] as number) & 1) === 1) return ABSENT;
+    const other = this.#rowOf(this.#mac, bytes, at);
+    return other === row ? ABSENT : other;
+  }
+
+  #rowOf(addresses: AddressTable, bytes: Uint8Array, offset: number): number {
+    const row = addresses.find(bytes, offset);
+    return row === ABSENT ? this.#claim(addresses, bytes, offset, addresses.keyBytes) : row;
+  }
+
+  /** Both directions of a conversation have one row: the smaller address stands first. */
+  #rowOfPair(bytes: Uint8Array, a: number, b: number, addressBytes: AddressBytes): number {
+    const pair = this.#pair;
+    const isAscending = compareBytes(bytes, a, b, addressBytes) <= 0;
+    for (let i = 0; i < addressBytes; i++) {
+      pair[i] = bytes[(isAscending ? a : b) + i] as number;
+      pair[addressBytes + i] = bytes[(isAscending ? b : a) + i] as number;
+    }
+    const table = this.#pairs[addressBytes];
+    const row = table.find(pair, 0);
+    return row === ABSENT ? this.#claim(table, pair, 0, addressBytes) : row;
   }
 
   retain(isLive: (row: number) => boolean): void {
-    for (const table of [this.#ipv4, this.#ipv6, this.#mac]) table.retain(isLive);
+    for (const table of [this.#ipv4, this.#ipv6, this.#mac, ...Object.values(this.#pairs)])
+      table.retain(isLive);
     this.#lastRow = ABSENT;
   }
 
@@ -184,16 +259,22 @@ export class RouteGroup {
     this.#lastRow = ABSENT;
   }
 
-  #claim(addresses: AddressTable, bytes: Uint8Array, offset: number): number {
+  #claim(
+    addresses: AddressTable | PairTable,
+    bytes: Uint8Array,
+    offset: number,
+    addressBytes: AddressBytes,
+  ): number {
     const { sources } = this.#table;
-    const isMac = addresses.keyBytes === 6;
+    const isMac = addressBytes === 6;
     if (!sources.hasRoom()) {
       const prefix = isMac ? OVERFLOW_FRAMES_PREFIX : OVERFLOW_PREFIX;
       this.#table.onOverflow(prefix);
       return this.#fixedRow(prefix);
     }
-    const prefix =
-      addresses.keyBytes === 6 ? macPrefix(bytes, offset) : addressPrefix(bytes, offset, addresses.keyBytes);
+    let prefix = prefixOf(bytes, offset, addressBytes);
+    if (addresses.keyBytes > addressBytes)
+      prefix += PAIR_SEPARATOR + prefixOf(bytes, offset + addressBytes, addressBytes);
     const row = sources.acquire(this.#named(prefix), this.linkType, false);
     addresses.set(bytes, offset, row);
     return row;
@@ -221,4 +302,25 @@ export class RouteGroup {
   #named(prefix: string): string {
     return prefixWithLinkType(prefix, this.linkType, this.#table.archiveLinkType);
   }
+}
+
+/** IPv4, MAC, IPv6. */
+type AddressBytes = 4 | 6 | 16;
+
+function prefixOf(bytes: Uint8Array, offset: number, addressBytes: AddressBytes): string {
+  return addressBytes === 6 ? macPrefix(bytes, offset) : addressPrefix(bytes, offset, addressBytes);
+}
+
+function compareBytes(bytes: Uint8Array, a: number, b: number, byteCount: number): number {
+  for (let i = 0; i < byteCount; i++) {
+    const difference = (bytes[a + i] as number) - (bytes[b + i] as number);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** Multicast, or IPv4's broadcast to all: no host. */
+function isGroup(bytes: Uint8Array, at: number, isIpv4: boolean): boolean {
+  const first = bytes[at] as number;
+  return isIpv4 ? first >> 4 === 0xe || readU32(bytes, at) === 0xffff_ffff : first === 0xff;
 }

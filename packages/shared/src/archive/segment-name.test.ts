@@ -3,9 +3,8 @@ import {
   PREFIX_BYTES_MAX,
   cleanPrefix,
   formatSegmentName,
-  hourOf,
-  hourStamp,
   parseSegmentName,
+  periodStamp,
   prefixWithLinkType,
 } from './segment-name.ts';
 
@@ -17,7 +16,20 @@ describe('segment names', () => {
     [1_709_164_800, '20240229_00'],
     [0xffffffff, '21060207_06'],
   ])('name second %i by its UTC hour', (seconds, stamp) => {
-    expect(hourStamp(hourOf(seconds))).toBe(stamp);
+    expect(periodStamp(Math.floor(seconds / 3600) * 3600, 3600)).toBe(stamp);
+  });
+
+  it.each([
+    [86_400, '20260101_00'],
+    [600, '20260101_0010'],
+    [10, '20260101_001030'],
+  ])('say no more of a period of %i s than it needs', (periodSeconds, stamp) => {
+    const seconds = 1_767_225_600 + 630;
+    const start = Math.floor(seconds / periodSeconds) * periodSeconds;
+    expect(periodStamp(start, periodSeconds)).toBe(stamp);
+    const name = formatSegmentName('x', start / periodSeconds, periodSeconds, true, 3);
+    expect(name).toBe(`x_${stamp}-late-3.pcap`);
+    expect(parseSegmentName(name)).toMatchObject({ startSeconds: start, isLate: true, ordinal: 3 });
   });
 
   it('can be taken apart again', () => {
@@ -27,8 +39,16 @@ describe('segment names', () => {
       ['plc_1_20200101_00', 13],
       ['línea 1', 1],
     ] as const) {
-      const hour = hourOf(1_767_225_600);
-      expect(parseSegmentName(formatSegmentName(prefix, hour, ordinal))).toEqual({ prefix, hour, ordinal });
+      const name = formatSegmentName(prefix, 1_767_225_600 / 3600, 3600, false, ordinal);
+      expect(parseSegmentName(name)).toEqual({
+        prefix,
+        startSeconds: 1_767_225_600,
+        unitSeconds: 3600,
+        isLate: false,
+        ordinal,
+        compression: 'none',
+      });
+      expect(parseSegmentName(`${name}.zst`)).toMatchObject({ prefix, ordinal, compression: 'zstd' });
     }
   });
 
@@ -59,7 +79,8 @@ describe('segment names', () => {
     const prefix = cleanPrefix('ñ😀'.repeat(500));
     expect(Buffer.byteLength(prefix)).toBeLessThanOrEqual(PREFIX_BYTES_MAX);
     expect(prefix.isWellFormed()).toBe(true);
-    expect(Buffer.byteLength(formatSegmentName(`${prefix}.linktype65535`, hourOf(0), 99))).toBeLessThan(256);
+    const longest = `${formatSegmentName(`${prefix}.linktype65535`, 0, 1, true, 9999)}.zst`;
+    expect(Buffer.byteLength(longest)).toBeLessThan(256);
   });
 
   it('carry the link type where the plain name belongs to another', () => {

@@ -5,24 +5,31 @@
  *   buffer full        that segment is written
  *   flush interval     every segment in the queue is written within it: what a kill can lose
  *   budget used up     the longest waiting are written until an eighth of the budget is free
- *   hour over, idle    the segment is closed and forgotten; a late packet makes it anew and appends
+ *   period over, idle  the segment is closed for good; a late packet begins another
+ *   segment full       the same, and the next packet begins another
+ *
+ * Inside a file time never runs backwards. Records that wait for their write are put in order by it; a packet that is older
+ * than what was written already goes to a `late` segment of its source, of which there are up to three at a time, so
+ * that a backlog that comes in between the present gets files of its own and is in order there.
  *
  * When the disk refuses, a segment keeps its records, takes more while the budget lasts, and is tried again with each
  * flush interval, not with each packet. What finds no room meanwhile is dropped and counted by reason. Nothing else is
  * affected: each segment fails and recovers by itself.
  */
 import type { ArchiveCounters, ArchiveEvents, DropReason } from './archive-options.ts';
-import { SEGMENT_IDLE_MS, droppedPackets } from './archive-options.ts';
+import { LATE_SECONDS, SEGMENT_IDLE_MS, droppedPackets } from './archive-options.ts';
 import type { BufferPool, PacketBuffer } from './buffer-pool.ts';
 import type { OpenFiles } from './open-files.ts';
 import { FILE_HEADER_BYTES } from '../pcap/format.ts';
 import { RECORD_CAPTURED_BYTES, RECORD_HEADER_BYTES, readU32 } from '../packet/record.ts';
 import { Segment } from './segment.ts';
-import { hourOf } from './segment-name.ts';
+import { sortRecords } from './record-order.ts';
 import { SegmentQueue } from './segment-queue.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import type { Source } from './source-table.ts';
 
+/** The usual segment of a source and period, and three late ones. */
+const TRACKS = 4;
 /** A write this large costs 1 % in system calls; 200 sources × 64 KiB still fit a processor's cache. */
 const SEGMENT_BUFFER_BYTES_MAX = 64 * 1024;
 
@@ -38,12 +45,17 @@ export class SegmentStore {
   /** Name → length of every segment written since `takeTouched`. */
   #touched = new Map<string, number>();
   readonly #segmentsMax: number;
+  readonly #segmentBytesMax: number;
+  readonly #periodSeconds: number;
   readonly #writer: SegmentWriter;
   readonly #openFiles: OpenFiles;
   readonly #buffers: BufferPool;
   readonly #counters: ArchiveCounters;
   readonly #events: ArchiveEvents;
+  /** Of each source by period × TRACKS + track. */
   readonly #segments = new Map<Source, Map<number, Segment>>();
+  /** Full, and out of the table: to be closed when their last records are written. */
+  #retired: Segment[] = [];
   #segmentCount = 0;
   readonly #queue = new SegmentQueue();
   #nowMs = 0;
@@ -52,8 +64,17 @@ export class SegmentStore {
   #failure: DropReason | null = null;
   #droppedBefore = 0;
 
-  constructor(options: { readonly segmentsMax: number }, dependencies: SegmentStoreDependencies) {
+  constructor(
+    options: {
+      readonly segmentsMax: number;
+      readonly segmentBytesMax: number;
+      readonly periodSeconds: number;
+    },
+    dependencies: SegmentStoreDependencies,
+  ) {
     this.#segmentsMax = options.segmentsMax;
+    this.#segmentBytesMax = options.segmentBytesMax;
+    this.#periodSeconds = options.periodSeconds;
     this.#writer = dependencies.writer;
     this.#openFiles = dependencies.openFiles;
     this.#buffers = dependencies.buffers;
@@ -75,22 +96,47 @@ export class SegmentStore {
     this.#nowMs = value;
   }
 
-  /** The segment of a source and hour, made if need be. */
-  segmentOf(source: Source, hour: number): Segment {
-    let byHour = this.#segments.get(source);
-    let segment = byHour?.get(hour);
-    if (segment === undefined) {
-      if (this.#segmentCount >= this.#segmentsMax) this.#closeMost();
-      segment = new Segment(source, hour);
-      byHour = this.#segments.get(source);
-      if (byHour === undefined) this.#segments.set(source, (byHour = new Map<number, Segment>()));
-      byHour.set(hour, segment);
-      this.#segmentCount++;
-      source.segmentCount++;
-      if (hour > source.newestHour) source.newestHour = hour;
-      segment.activeAtMs = this.#nowMs;
-    }
+  /** The segment of a source and period, made if need be. `newestSeconds`: of all packets so far. */
+  segmentOf(source: Source, period: number, newestSeconds: number): Segment {
+    const segment =
+      this.#segments.get(source)?.get(period * TRACKS) ??
+      this.#make(source, period, 0, (period + 1) * this.#periodSeconds + LATE_SECONDS <= newestSeconds);
     source.segment = segment;
+    return segment;
+  }
+
+  /** A packet is older than the newest of its segment: there all the same when it can still be put in order, else a late one. */
+  placeOlder(segment: Segment, seconds: number, nanoseconds: number): Segment {
+    if (!isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) {
+      segment.isUnsorted = true;
+      this.#counters.packetsReordered++;
+      return segment;
+    }
+    this.#counters.packetsLate++;
+    const { source, period } = segment;
+    let longestIdle: Segment | null = null;
+    for (let track = 1; track < TRACKS; track++) {
+      const late = this.#segments.get(source)?.get(period * TRACKS + track);
+      if (late === undefined) return accept(this.#make(source, period, track, true), seconds, nanoseconds);
+      if (!isBefore(seconds, nanoseconds, late.writtenSeconds, late.writtenNanoseconds))
+        return accept(late, seconds, nanoseconds);
+      if (longestIdle === null || late.activeAtMs < longestIdle.activeAtMs) longestIdle = late;
+    }
+    const { track } = longestIdle as Segment;
+    this.#retire(longestIdle as Segment);
+    return accept(this.#make(source, period, track, true), seconds, nanoseconds);
+  }
+
+  #make(source: Source, period: number, track: number, isLate: boolean): Segment {
+    if (this.#segmentCount >= this.#segmentsMax) this.#closeMost();
+    const segment = new Segment(source, period, track, isLate);
+    let ofSource = this.#segments.get(source);
+    if (ofSource === undefined) this.#segments.set(source, (ofSource = new Map<number, Segment>()));
+    ofSource.set(period * TRACKS + track, segment);
+    this.#segmentCount++;
+    source.segmentCount++;
+    if (period > source.newestPeriod) source.newestPeriod = period;
+    segment.activeAtMs = this.#nowMs;
     return segment;
   }
 
@@ -134,15 +180,16 @@ export class SegmentStore {
   flush(sinceMs = Infinity): void {
     const queue = this.#queue;
     for (let left = queue.length; left > 0 && queue.oldestMs <= sinceMs; left--) this.#writeQueued(true);
+    if (this.#retired.length > 0) this.#closeRetired();
   }
 
-  /** Closes segments whose hour is over, by packet time or by the wall clock, and that nothing comes for any more. */
-  closeIdle(newestHour: number, wallMs: number): void {
-    const hourNow = Math.max(newestHour, hourOf(wallMs / 1000));
+  /** Closes segments whose period is over, by packet time or by the wall clock, and that nothing comes for any more. */
+  closeIdle(newestPeriod: number, wallMs: number): void {
+    const periodNow = Math.max(newestPeriod, Math.floor(wallMs / 1000 / this.#periodSeconds));
     const idleSinceMs = this.#nowMs - SEGMENT_IDLE_MS;
-    for (const byHour of this.#segments.values())
-      for (const segment of byHour.values())
-        if (segment.hour < hourNow && segment.packetsPending === 0 && segment.activeAtMs <= idleSinceMs)
+    for (const ofSource of this.#segments.values())
+      for (const segment of ofSource.values())
+        if (segment.period < periodNow && segment.packetsPending === 0 && segment.activeAtMs <= idleSinceMs)
           this.#close(segment);
   }
 
@@ -159,16 +206,17 @@ export class SegmentStore {
   }
 
   #closeWritten(): void {
-    for (const byHour of this.#segments.values())
-      for (const segment of byHour.values()) if (segment.packetsPending === 0) this.#close(segment);
+    for (const ofSource of this.#segments.values())
+      for (const segment of ofSource.values()) if (segment.packetsPending === 0) this.#close(segment);
+    this.#closeRetired();
   }
 
   /** At the end: what the disk still refuses is dropped, counted, and let go. True when every file is whole. */
   abandon(): boolean {
     this.closeAll();
     let isWhole = true;
-    for (const byHour of this.#segments.values())
-      for (const segment of byHour.values()) {
+    for (const ofSource of [...this.#segments.values(), new Map(this.#retired.entries())])
+      for (const segment of ofSource.values()) {
         if (segment.isTorn) isWhole = false;
         this.drop(segment, segment.packetsPending);
         this.#counters.packetsBuffered -= segment.packetsPending;
@@ -176,6 +224,7 @@ export class SegmentStore {
         this.#giveBack(segment);
         this.#close(segment);
       }
+    this.#retired = [];
     this.#queue.clear();
     return isWhole;
   }
@@ -184,7 +233,10 @@ export class SegmentStore {
   pendingOf(source: Source): { packets: number; bytes: number } {
     let packets = 0;
     let bytes = 0;
-    for (const segment of this.#segments.get(source)?.values() ?? []) {
+    for (const segment of [
+      ...(this.#segments.get(source)?.values() ?? []),
+      ...this.#retired.filter((retired) => retired.source === source),
+    ]) {
       packets += segment.packetsPending;
       if (segment.packetsPending > 0)
         bytes += segment.end - FILE_HEADER_BYTES - segment.packetsPending * RECORD_HEADER_BYTES;
@@ -211,6 +263,7 @@ export class SegmentStore {
   #write(segment: Segment): void {
     const counters = this.#counters;
     const failedBefore = segment.failure;
+    if (segment.isUnsorted) this.#sort(segment);
     const pendingBytes = segment.end - FILE_HEADER_BYTES;
     const storedBytes = this.#writer.append(segment);
     let packets = segment.packetsPending;
@@ -226,6 +279,8 @@ export class SegmentStore {
     segment.packetsPending -= packets;
     segment.activeAtMs = this.#nowMs;
     if (storedBytes > 0) {
+      segment.writtenSeconds = segment.newestSeconds;
+      segment.writtenNanoseconds = segment.newestNanoseconds;
       const frameBytes = storedBytes - packets * RECORD_HEADER_BYTES;
       segment.packetsStored += packets;
       segment.bytesStored += frameBytes;
@@ -237,6 +292,12 @@ export class SegmentStore {
       this.#touched.set(segment.name, segment.fileBytes);
     }
     if (failedBefore !== null || segment.failure !== null) this.#noteFailure(segment, failedBefore);
+    if (segment.fileBytes >= this.#segmentBytesMax && !segment.isRetired) this.#retire(segment);
+  }
+
+  #sort(segment: Segment): void {
+    sortRecords((segment.buffer as PacketBuffer).bytes, FILE_HEADER_BYTES, segment.end);
+    segment.isUnsorted = false;
   }
 
   #noteFailure(segment: Segment, failedBefore: DropReason | null): void {
@@ -305,15 +366,34 @@ export class SegmentStore {
     segment.capacity = 0;
   }
 
-  #close(segment: Segment): void {
+  /** Takes a segment out of the table: its next packet begins another. What it holds is still written. */
+  #retire(segment: Segment): void {
+    this.#forget(segment);
+    segment.isRetired = true;
+    this.#retired.push(segment);
+  }
+
+  #closeRetired(): void {
+    const left: Segment[] = [];
+    for (const segment of this.#retired)
+      if (segment.packetsPending === 0) this.#close(segment);
+      else left.push(segment);
+    this.#retired = left;
+  }
+
+  #forget(segment: Segment): void {
     const { source } = segment;
-    this.#openFiles.close(segment);
-    const byHour = this.#segments.get(source);
-    byHour?.delete(segment.hour);
-    if (byHour?.size === 0) this.#segments.delete(source);
+    const ofSource = this.#segments.get(source);
+    ofSource?.delete(segment.period * TRACKS + segment.track);
+    if (ofSource?.size === 0) this.#segments.delete(source);
     this.#segmentCount--;
     source.segmentCount--;
     if (source.segment === segment) source.segment = null;
+  }
+
+  #close(segment: Segment): void {
+    this.#openFiles.close(segment);
+    if (!segment.isRetired) this.#forget(segment);
     // Never told as opened.
     if (segment.name === '') return;
     this.#counters.segmentsClosed++;
@@ -330,4 +410,23 @@ function countRecordsIn(bytes: Uint8Array, from: number, to: number): number {
   for (let at = from; at < to; count++)
     at += RECORD_HEADER_BYTES + readU32(bytes, at + RECORD_CAPTURED_BYTES);
   return count;
+}
+
+function isBefore(
+  seconds: number,
+  nanoseconds: number,
+  thanSeconds: number,
+  thanNanoseconds: number,
+): boolean {
+  return seconds < thanSeconds || (seconds === thanSeconds && nanoseconds < thanNanoseconds);
+}
+
+/** Notes the packet's time in the late segment it goes to. */
+function accept(late: Segment, seconds: number, nanoseconds: number): Segment {
+  if (isBefore(seconds, nanoseconds, late.newestSeconds, late.newestNanoseconds)) late.isUnsorted = true;
+  else {
+    late.newestSeconds = seconds;
+    late.newestNanoseconds = nanoseconds;
+  }
+  return late;
 }

@@ -5,8 +5,8 @@
  *   Nobody sees an empty segment, and nothing that exists is overwritten.
  * - It ends with a whole record after every call. What a short or refused write left of a record is cut off again; when
  *   even that is refused, the segment is `isTorn` and cut before its next write.
- * - It has one link type and one precision: an existing file whose header differs is left alone, and the next
- *   name taken (`…_HH-2.pcap`). So is one that cannot be told to be ours.
+ * - It was begun by this run. What another run, or anybody else, left under the name is never touched: the next name is
+ *   taken (`…_HH-2.pcap`). So a closed segment stays what its sidecar says it is.
  *
  * (Between the pieces of one write(2) a reader can see part of a record, and a kill can leave it there: `open()` of the
  * next run repairs that, see `segment-repair.ts`.)
@@ -22,14 +22,13 @@ import type { ArchiveEvents, DropReason } from './archive-options.ts';
 import type { OpenFiles } from './open-files.ts';
 import { BYTES_UNKNOWN } from './segment.ts';
 import type { Segment } from './segment.ts';
-import { formatSegmentName } from './segment-name.ts';
-import { repairSegment } from './segment-repair.ts';
+import { SECONDS_PER_HOUR, formatSegmentName, sidecarName } from './segment-name.ts';
 
 /** Where a new segment is written before it gets its name. One suffices: the archive's lock keeps others out. */
 export const UNPUBLISHED_NAME = '.tapline-new';
 
-/** Names tried for one source and hour. A precision that changes with every restart is a mistake, not a use. */
-const ORDINAL_MAX = 99;
+/** Segments of one source and period: one for every restart, rotation, full segment and late spell. */
+const ORDINAL_MAX = 9999;
 
 /** A refusal without an errno, e.g. a write that takes nothing. */
 class DiskRefusal extends Error {}
@@ -43,17 +42,23 @@ export class SegmentWriter {
   readonly #files: Files;
   readonly #directory: string;
   readonly #precision: 'ns' | 'us';
+  readonly #periodSeconds: number;
   readonly #openFiles: OpenFiles;
   readonly #events: ArchiveEvents;
   readonly #headers = new Map<number, Uint8Array>();
   readonly #headerFound = new Uint8Array(FILE_HEADER_BYTES);
 
   constructor(
-    options: { readonly directory: string; readonly precision: 'ns' | 'us' },
+    options: {
+      readonly directory: string;
+      readonly precision: 'ns' | 'us';
+      readonly periodSeconds?: number;
+    },
     dependencies: { readonly files: Files; readonly openFiles: OpenFiles; readonly events: ArchiveEvents },
   ) {
     this.#directory = options.directory;
     this.#precision = options.precision;
+    this.#periodSeconds = options.periodSeconds ?? SECONDS_PER_HOUR;
     this.#files = dependencies.files;
     this.#openFiles = dependencies.openFiles;
     this.#events = dependencies.events;
@@ -90,71 +95,60 @@ export class SegmentWriter {
 
   /** Opens or creates the file. Returns the bytes of records stored in passing: all of them when it was created. */
   #open(segment: Segment): number {
-    for (let ordinal = 1; ordinal <= ORDINAL_MAX; ordinal++) {
-      const isKnown = segment.fileBytes !== BYTES_UNKNOWN;
-      const name = isKnown ? segment.name : formatSegmentName(segment.source.prefix, segment.hour, ordinal);
-      const descriptor = this.#openExisting(name, isKnown);
-      if (descriptor < 0) {
-        // Moved away or deleted under our hands: begin anew.
-        segment.fileBytes = BYTES_UNKNOWN;
-        segment.isTorn = false;
-        const stored = this.#create(segment, name);
-        if (stored > 0) return stored;
-        ordinal--; // somebody else made the file in between: look at it
-        continue;
-      }
-      if (this.#adopt(segment, name, descriptor)) return 0;
-      if (isKnown) ordinal = 0;
+    if (segment.fileBytes !== BYTES_UNKNOWN) {
+      const descriptor = this.#openExisting(segment.name);
+      if (descriptor >= 0 && this.#adopt(segment, descriptor)) return 0;
+      // Moved away, deleted or changed under our hands: begin anew.
       segment.fileBytes = BYTES_UNKNOWN;
+      segment.isTorn = false;
     }
-    throw new DiskRefusal(`no free name for ${formatSegmentName(segment.source.prefix, segment.hour)}`);
+    const { source, period, isLate } = segment;
+    for (let ordinal = 1; ordinal <= ORDINAL_MAX; ordinal++) {
+      const name = formatSegmentName(source.prefix, period, this.#periodSeconds, isLate, ordinal);
+      if (this.#isTaken(name)) continue;
+      const stored = this.#create(segment, name);
+      if (stored > 0) return stored; // else somebody else made the file in between: the next one
+    }
+    throw new DiskRefusal(
+      `no free name for ${formatSegmentName(source.prefix, period, this.#periodSeconds, isLate)}`,
+    );
   }
 
-  /** Its descriptor, or -1 when there is no such file. Asking first: an exception costs twice that. */
-  #openExisting(name: string, isKnown: boolean): number {
-    const path = this.path(name);
-    if (!isKnown && !this.#files.exists(path)) return -1;
+  /** Also when its packets are packed, or gone and only its sidecar left: a name stands for one segment for ever. */
+  #isTaken(name: string): boolean {
+    return this.#files.exists(this.path(name)) || this.#files.exists(this.path(sidecarName(name)));
+  }
+
+  /** Its descriptor, or -1 when there is no such file any more. */
+  #openExisting(name: string): number {
     try {
-      return this.#openFiles.withRoom(() => this.#files.open(path));
+      return this.#openFiles.withRoom(() => this.#files.open(this.path(name)));
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return -1;
       throw error;
     }
   }
 
-  /** Takes an existing file for appending when it is one of ours; else closes it. */
-  #adopt(segment: Segment, name: string, descriptor: number): boolean {
+  /** Goes on with a segment of ours whose descriptor was closed in between, when nobody changed it; else closes it. */
+  #adopt(segment: Segment, descriptor: number): boolean {
     let isAdopted = false;
     try {
-      isAdopted = segment.isTorn || this.#isOurs(segment, name, descriptor);
+      isAdopted = segment.isTorn || this.#isUnchanged(segment, descriptor);
     } finally {
       if (!isAdopted) this.#files.close(descriptor);
     }
     if (!isAdopted) return false;
-    segment.name = name;
     this.#openFiles.add(segment, descriptor);
     return true;
   }
 
-  /** Whether the file is of this link type and precision, and whole; if so `fileBytes` is its length. */
-  #isOurs(segment: Segment, name: string, descriptor: number): boolean {
+  #isUnchanged(segment: Segment, descriptor: number): boolean {
     const files = this.#files;
-    const bytes = files.byteLength(descriptor);
-    if (segment.fileBytes === bytes) return true;
+    if (segment.fileBytes !== files.byteLength(descriptor)) return false;
     const found = this.#headerFound;
     const header = this.#header(segment.source.linkType);
     if (files.read(descriptor, found, 0, FILE_HEADER_BYTES, 0) < FILE_HEADER_BYTES) return false;
     for (let i = 0; i < FILE_HEADER_BYTES; i++) if (found[i] !== header[i]) return false;
-    if (segment.fileBytes === BYTES_UNKNOWN) {
-      // Ours end whole once the archive's open() has run.
-      segment.fileBytes = bytes;
-      this.#events.segmentOpened?.({ name, bytes });
-      return true;
-    }
-    // Somebody else changed it since we closed it.
-    const outcome = repairSegment(files, descriptor);
-    if (outcome.kind === 'damaged' || outcome.kind === 'foreign') return false;
-    segment.fileBytes = outcome.bytes;
     return true;
   }
 

@@ -17,8 +17,23 @@ export const BYTES_UNKNOWN = -1;
 
 export class Segment implements DescriptorHolder {
   readonly source: Source;
-  /** Hours since 1970 UTC. */
-  readonly hour: number;
+  /** Periods since 1970 UTC. */
+  readonly period: number;
+  /** 0, or which of the late segments of its source and period. */
+  readonly track: number;
+  /** Its file's name says that it came late. */
+  readonly isLate: boolean;
+
+  /** Time of the newest packet that was given a place in it. */
+  newestSeconds = -1;
+  newestNanoseconds = 0;
+  /** No packet older than this may be appended any more. */
+  writtenSeconds = -1;
+  writtenNanoseconds = 0;
+  /** The records in `buffer` are to be sorted before they are written. */
+  isUnsorted = false;
+  /** Takes no new packets: closed as soon as its last ones are written. */
+  isRetired = false;
 
   buffer: PacketBuffer | null = null;
   /** Where the next record goes. */
@@ -48,8 +63,10 @@ export class Segment implements DescriptorHolder {
   newer: DescriptorHolder | null = null;
   older: DescriptorHolder | null = null;
 
-  constructor(source: Source, hour: number) {
+  constructor(source: Source, period: number, track: number, isLate: boolean) {
     this.source = source;
-    this.hour = hour;
+    this.period = period;
+    this.track = track;
+    this.isLate = isLate;
   }
 }

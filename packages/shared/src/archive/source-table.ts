@@ -3,9 +3,9 @@
  * loop work with it.
  *
  * Addresses can be forged by the million, so the rows that addresses may claim are limited: at most `sourcesMax` with
- * packets in the newest hour, which bounds memory and, an hour at a time, the files on the disk. Rows of rules, of the
+ * packets in the newest period, which bounds memory and, a period at a time, the files on the disk. Rows of rules, of the
  * default and of the overflow come from the configuration and are never refused. When the limit is reached, rows that
- * are idle since an earlier hour make room; what they counted moves to a summary of the same bound.
+ * are idle since an earlier period make room; what they counted moves to a summary of the same bound.
  */
 import type { Segment } from './segment.ts';
 
@@ -29,7 +29,7 @@ export class Source {
   segment: Segment | null = null;
   /** Segments in memory. */
   segmentCount = 0;
-  newestHour = -1;
+  newestPeriod = -1;
   packetsStored = 0;
   bytesStored = 0;
 
@@ -44,8 +44,9 @@ export class SourceTable {
   readonly sourcesMax: number;
   /** Row → source. Rows are reused, so a row is valid until `onEvicted` says otherwise. */
   readonly rows: Source[] = [];
-  /** Newest hour of any packet so far. */
-  newestHour = -1;
+  /** Newest second, and newest period, of any packet so far. */
+  newestSeconds = -1;
+  newestPeriod = -1;
   /** Told after rows were evicted, with what remains; whoever keeps row numbers forgets the others. */
   onEvicted: (isLive: (row: number) => boolean) => void = () => undefined;
 
@@ -118,7 +119,7 @@ export class SourceTable {
     const live = new Uint8Array(this.rows.length);
     for (const [key, row] of this.#rowByKey) {
       const source = this.rows[row] as Source;
-      if (source.isFixed || source.segmentCount > 0 || source.newestHour >= this.newestHour) {
+      if (source.isFixed || source.segmentCount > 0 || source.newestPeriod >= this.newestPeriod) {
         live[row] = 1;
         continue;
       }

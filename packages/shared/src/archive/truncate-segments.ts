@@ -2,7 +2,7 @@
  * Cuts segments back to the lengths of a checkpoint, for the run that comes after a crash.
  */
 import type { Files } from '../system/files.ts';
-import { parseSegmentName } from './segment-name.ts';
+import { indexName, parseSegmentName, sidecarName } from './segment-name.ts';
 
 /** How long a segment durably is: whole records, header included. 0: it does not exist. */
 export interface SegmentPosition {
@@ -28,13 +28,14 @@ export function truncateSegments(
 ): TruncateReport {
   const report: TruncateReport = { filesCut: 0, filesRemoved: 0, bytesCut: 0, missing: [], short: [] };
   for (const { name, bytes } of positions) {
-    if (parseSegmentName(name) === null || name.includes('/')) continue;
+    if (parseSegmentName(name)?.compression !== 'none' || name.includes('/')) continue;
     const path = `${directory}/${name}`;
     const status = files.status(path);
     if (status === null) {
       if (bytes > 0) report.missing.push(name);
     } else if (bytes === 0) {
       files.remove(path);
+      forgetCompanions(files, directory, name);
       report.filesRemoved++;
       report.bytesCut += status.bytes;
     } else if (status.bytes < bytes) {
@@ -46,9 +47,16 @@ export function truncateSegments(
       } finally {
         files.close(descriptor);
       }
+      forgetCompanions(files, directory, name);
       report.filesCut++;
       report.bytesCut += status.bytes - bytes;
     }
   }
   return report;
+}
+
+/** What lay beside the segment speaks of one that never was: made anew when it is closed. */
+function forgetCompanions(files: Files, directory: string, name: string): void {
+  for (const companion of [sidecarName(name), indexName(name)])
+    if (files.exists(`${directory}/${companion}`)) files.remove(`${directory}/${companion}`);
 }

@@ -3,7 +3,8 @@
  * report and the metrics all show the same books, so they cannot disagree.
  *
  * A key says what kind of number it holds: `packetsStored` counts up for ever; a key that ends in `Now` is a level
- * (`packetsQueuedNow`); one that ends in `ByReason` holds one counter per reason. A list holds books that name their `sensor`.
+ * (`packetsQueuedNow`); one that ends in `ByReason` holds one counter per reason. A list holds books that name their `sensor`, `archive`
+ * or `feed`.
  */
 export interface Books {
   readonly [key: string]: number | string | boolean | null | Books | readonly Books[];
@@ -27,7 +28,7 @@ export function samplesOf(
     const name = `${prefix}_${snakeCase(key)}`;
     if (typeof value === 'number') return [sample(name, value, labels)];
     if (typeof value !== 'object' || value === null) return [];
-    if (Array.isArray(value)) return value.flatMap((entry: Books) => samplesOfSensor(name, entry, labels));
+    if (Array.isArray(value)) return value.flatMap((entry: Books) => samplesOfEntry(name, entry, labels));
     if (key.endsWith('ByReason')) {
       const base = name.replace(/_by_reason$/, '');
       return Object.entries(value as Books).flatMap(([reason, count]) =>
@@ -38,9 +39,15 @@ export function samplesOf(
   });
 }
 
-function samplesOfSensor(name: string, entry: Books, labels: Readonly<Record<string, string>>): Sample[] {
-  const { sensor } = entry;
-  return typeof sensor === 'string' ? samplesOf(name, entry, { ...labels, sensor }) : [];
+/** What an entry of a list may be named by. */
+const ENTRY_LABELS = ['sensor', 'archive', 'feed'] as const;
+
+function samplesOfEntry(name: string, entry: Books, labels: Readonly<Record<string, string>>): Sample[] {
+  const own = ENTRY_LABELS.flatMap((label) => {
+    const value = entry[label];
+    return typeof value === 'string' ? [[label, value] as const] : [];
+  });
+  return own.length === 0 ? [] : samplesOf(name, entry, { ...labels, ...Object.fromEntries(own) });
 }
 
 function sample(name: string, value: number, labels: Readonly<Record<string, string>>): Sample {
@@ -55,4 +62,16 @@ function snakeCase(key: string): string {
 /** All counters of one `ByReason` added up. */
 export function sumOf(counters: Readonly<Record<string, number>>): number {
   return Object.values(counters).reduce((sum, count) => sum + count, 0);
+}
+
+/** Books of the same shape, number by number added up. */
+export function sumOfBooks(all: readonly Books[]): Books {
+  const sums: Record<string, number | Books> = {};
+  for (const [key, value] of all.flatMap((books) => Object.entries(books))) {
+    const sum = sums[key];
+    if (typeof value === 'number') sums[key] = (typeof sum === 'number' ? sum : 0) + value;
+    else if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      sums[key] = sumOfBooks([typeof sum === 'object' ? sum : {}, value as Books]);
+  }
+  return sums;
 }
