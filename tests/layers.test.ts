@@ -18,9 +18,11 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   archive: ['base', 'system', 'packet', 'pcap', 'filter'],
   filter: ['base', 'system', 'packet'],
   tunnel: ['base', 'packet'],
-  config: ['base', 'system', 'packet', 'filter', 'archive'],
+  catalog: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
+  keep: ['base', 'system', 'observe', 'packet', 'pcap', 'archive', 'catalog'],
+  config: ['base', 'system', 'packet', 'filter', 'archive', 'keep'],
   observe: ['base', 'system'],
-  daemon: ['base', 'system', 'observe', 'config', 'archive'],
+  daemon: ['base', 'system', 'observe', 'config', 'archive', 'catalog'],
 };
 
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */

@@ -3,6 +3,7 @@ import { newCounters } from '@tapline/shared/archive/archive-options.ts';
 import { FIRST_ARCHIVE, type ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import { archiveBooks } from '@tapline/shared/daemon/archive-books.ts';
 import { sumOfBooks, type Books } from '@tapline/shared/observe/books.ts';
+import type { Keeper } from '@tapline/shared/keep/keeper.ts';
 import type { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import type { DatagramIntake } from './listen/datagram-intake.ts';
 import type { MirrorListener } from './listen/mirror/mirror-listener.ts';
@@ -23,6 +24,7 @@ export interface CountedStations {
   readonly datagrams: DatagramIntake | null;
   readonly sensors: readonly SensorIntake[];
   readonly archives: readonly ArchiveSet[];
+  readonly keeper: Keeper;
 }
 
 export function collectorBooks(stations: CountedStations): Books {
@@ -52,6 +54,7 @@ export function collectorBooks(stations: CountedStations): Books {
       lostPackets: sensors.reduce((total, intake) => total + intake.counters.lostPackets, 0),
     },
     ...booksOfArchives(archives),
+    keeper: stations.keeper.books(),
     sensors: sensors.map((intake) => ({
       sensor: intake.sensor,
       connectedNow: intake.isConnected ? 1 : 0,

@@ -28,6 +28,7 @@ import {
   routingRules,
   wholeNumber,
 } from '@tapline/shared/config/archive-fields.ts';
+import { custody, onClose, retention, verifyKeep } from '@tapline/shared/config/keep-fields.ts';
 import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
@@ -150,6 +151,9 @@ export const collectorSchema = z
       .prefault({ pcap_raw_output_path: '/var/lib/tapline-collector/pcap' }),
     archive,
     archives: furtherArchives('raw'),
+    retention,
+    on_close: onClose,
+    custody,
     limits,
     metrics,
     log,
@@ -186,6 +190,7 @@ export function bindAddress(
 /** Throws CONFIG_INVALID where plaintext would be taken from other machines and nobody has said that it may. */
 export function verifyCollector(loaded: LoadedConfig<CollectorConfig>): void {
   verifyArchives(loaded);
+  verifyKeep(loaded);
   const lacking = loaded.value.archives.findIndex((keys) => !hasRoomForAccepted(keys, loaded.value.limits));
   if (lacking >= 0)
     throw loaded.problem(['archives', lacking, 'buffer_size'], LACKS_ROOM, 'write four times that, or more');

@@ -15,13 +15,20 @@
  */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { ArchiveEvents, ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
-import type { ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
+import { joined, type ArchiveEvents, type ArchiveRule } from '@tapline/shared/archive/archive-options.ts';
+import { ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import { archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import { archiveSetOf } from '@tapline/shared/config/archive-set-of.ts';
+import { keeperOptions, placesOfSet } from '@tapline/shared/config/keep-fields.ts';
+import { Keeper } from '@tapline/shared/keep/keeper.ts';
+import { KeptPlace, type Losses } from '@tapline/shared/keep/kept-place.ts';
+import { placesOf } from '@tapline/shared/catalog/places.ts';
+import { LOCK_NAME } from '@tapline/shared/archive/directory-lock.ts';
+import { GAP_LIST_NAME } from './session/gap-list.ts';
+import { RESUME_NAME } from './session/resume-point.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
@@ -37,6 +44,7 @@ import {
   archiveEvents,
   datagramEvents,
   fleetEvents,
+  keeperEvents,
   listenerEvents,
   mirrorEvents,
   sessionEvents,
@@ -58,6 +66,8 @@ import { SessionTable } from './session/session-table.ts';
 
 /** What a disk that does not answer may hold up a stop. */
 const CLOSE_DEADLINE_MS = 15_000;
+/** What a stop gives to finishing the last segments; what is left is finished at the next start. */
+const KEEPER_DEADLINE_MS = 20_000;
 
 /** Opens everything and starts to listen. Throws LISTEN_FAILED and ARCHIVE_FAILED. */
 export async function startCollector(
@@ -73,6 +83,7 @@ class Collector implements RunningDaemon {
   readonly finished: Promise<number>;
   readonly #context: DaemonContext;
   readonly #openFiles: OpenFiles;
+  readonly #keeper: Keeper;
   readonly #stores = new Map<string, ArchiveStore>();
   readonly #sessions: SessionTable;
   readonly #plain: PlainIntake;
@@ -91,6 +102,10 @@ class Collector implements RunningDaemon {
     this.#config = config;
     this.#context = context;
     this.#openFiles = new OpenFiles(systemFiles, config.archive.open_files_max);
+    this.#keeper = new Keeper(
+      keeperOptions(config, false, `tapline-collector ${packageVersion()}`),
+      keeperEvents(context.log),
+    );
     this.#sessions = new SessionTable(
       {
         collector: hostname(),
@@ -141,6 +156,7 @@ class Collector implements RunningDaemon {
     const { address: host, isLegacy } = bindAddress(this.#config, loaded.keys);
     const { port, protocol, limits, plain } = this.#config;
     systemFiles.makeDirectory(this.#config.output_directories.pcap_raw_output_path);
+    await this.#finishEarlierRuns();
     const events = listenerEvents(log);
     if (protocol === 'udp') this.#udp = this.#createUdpListener(loaded, host);
     else
@@ -240,6 +256,7 @@ class Collector implements RunningDaemon {
       datagrams: this.#datagrams,
       sensors: this.#sessions.sensors,
       archives: [...this.#allArchives()].map(([, archive]) => archive),
+      keeper: this.#keeper,
     });
   }
 
@@ -261,6 +278,9 @@ class Collector implements RunningDaemon {
       'output_directories',
       'archive',
       'archives',
+      'retention',
+      'on_close',
+      'custody',
       'limits',
       'metrics',
     ] as const;
@@ -282,6 +302,7 @@ class Collector implements RunningDaemon {
     this.#fleet?.close();
     this.#tcp?.close();
     await this.#plainArchives.close();
+    await this.#keeper.close(KEEPER_DEADLINE_MS);
     const dropped = [...this.#allArchives()].reduce(
       (total, [, archives]) => total + archives.packetsDropped,
       0,
@@ -298,29 +319,47 @@ class Collector implements RunningDaemon {
   }
 
   #openStore(sensor: string): Promise<ArchiveStore> {
-    const { log } = this.#context;
-    const directory = this.#directoryOf(sensor);
-    return ArchiveStore.open(
-      { directory, bytesMax: this.#config.limits.sensor_disk },
-      {
-        files: systemFiles,
-        events: storeEvents(log, sensor),
-        createArchives: (storeEventsOfArchive) =>
-          this.#createArchives(sensor, rulesOf(this.#config), this.#config.default_output_prefix, {
-            ...archiveEvents(log, sensor),
-            ...storeEventsOfArchive,
-          }),
-      },
-    ).then((store) => {
+    return this.#openStoreOf(sensor).then((store) => {
       this.#stores.set(sensor, store);
       return store;
     });
   }
 
+  #openStoreOf(sensor: string): Promise<ArchiveStore> {
+    const { log } = this.#context;
+    const kept = this.#keptPlace(sensor, () => store.archives);
+    const store: { archives: ArchiveSet } = { archives: new ArchiveSet([]) };
+    return ArchiveStore.open(
+      { directory: this.#directoryOf(sensor), bytesMax: this.#config.limits.sensor_disk },
+      {
+        files: systemFiles,
+        events: {
+          ...storeEvents(log, sensor),
+          finished: (name) => {
+            kept.finished(name);
+          },
+        },
+        createArchives: (storeEventsOfArchive) =>
+          (store.archives = this.#createArchives(
+            sensor,
+            rulesOf(this.#config),
+            this.#config.default_output_prefix,
+            joined(archiveEvents(log, sensor), kept.events(), storeEventsOfArchive),
+          )),
+      },
+    );
+  }
+
   #openArchives(name: string, rules: readonly ArchiveRule[], defaultPrefix: string | undefined): ArchiveSet {
-    const archive = this.#createArchives(name, rules, defaultPrefix, archiveEvents(this.#context.log, name));
-    archive.open();
-    return archive;
+    const kept = this.#keptPlace(name, () => archives);
+    const events = joined(archiveEvents(this.#context.log, name), kept.events(), {
+      segmentClosed: (segment) => {
+        kept.finished(segment.name);
+      },
+    });
+    const archives = this.#createArchives(name, rules, defaultPrefix, events);
+    archives.open();
+    return archives;
   }
 
   #createArchives(
@@ -334,6 +373,61 @@ class Collector implements RunningDaemon {
       { directory: name, rules },
       { files: systemFiles, openFiles: this.#openFiles, events },
     );
+  }
+
+  #keptPlace(name: string, archives: () => ArchiveSet): KeptPlace {
+    return new KeptPlace(
+      this.#keeper,
+      () => this.#placesOf(name, archives()),
+      () => this.#lossesOf(name, archives()),
+    );
+  }
+
+  #placesOf(name: string, archives: ArchiveSet): ReturnType<typeof placesOfSet> {
+    const intake = this.#sessions.sensors.find(({ sensor }) => sensor === name);
+    return placesOfSet(archives, this.#config, {
+      sensor: name,
+      interfaces: intake?.interfaces ?? [],
+      filter: '',
+      gapList: join(this.#directoryOf(name), GAP_LIST_NAME),
+    });
+  }
+
+  /** Packets of a sensor that were lost anywhere on their way, as far as is known here. */
+  #lossesOf(name: string, archives: ArchiveSet): Losses {
+    const intake = this.#sessions.sensors.find(({ sensor }) => sensor === name);
+    const reported = intake?.report?.counters ?? {};
+    return {
+      'sensor-kernel': reported['capture_kernel_dropped_packets'] ?? 0,
+      'sensor-interface': reported['capture_interface_dropped_packets'] ?? 0,
+      'sensor-tunnel': intake?.counters.gapPackets ?? 0,
+      'one-way-link': intake?.counters.lostPackets ?? 0,
+      archive: archives.packetsDropped,
+    };
+  }
+
+  /** Repairs what a crash left, of every place there is, and has finished what runs before this one did not finish. */
+  async #finishEarlierRuns(): Promise<void> {
+    const root = this.#config.output_directories.pcap_raw_output_path;
+    for (const { sensor } of placesOf(root, false)) {
+      const directory = this.#directoryOf(sensor);
+      try {
+        if (!systemFiles.exists(join(directory, LOCK_NAME))) continue;
+        // Opening repairs; nobody has connected yet who could open it besides.
+        const isSensor = systemFiles.exists(join(directory, RESUME_NAME));
+        const store = isSensor ? await this.#openStoreOf(sensor) : null;
+        const archives =
+          store?.archives ?? this.#openArchives(sensor, [], this.#config.default_output_prefix);
+        const places = this.#placesOf(sensor, archives);
+        await (store ?? archives).close();
+        for (const place of places.values()) this.#keeper.adopt(place);
+      } catch (error) {
+        this.#context.log.error(
+          { sensor, problem: messageOf(error) },
+          'The archive of a sensor cannot be opened; what an earlier run left there stays unfinished.',
+        );
+      }
+    }
   }
 
   #directoryOf(name: string): string {

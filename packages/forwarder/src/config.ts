@@ -6,6 +6,7 @@
  */
 import { hostname } from 'node:os';
 import { archiveFields, furtherArchives, routingRules } from '@tapline/shared/config/archive-fields.ts';
+import { custody, onClose, retention, verifyKeep } from '@tapline/shared/config/keep-fields.ts';
 import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import {
   allowPlaintext,
@@ -248,6 +249,9 @@ export const forwarderSchema = z
       .prefault({ pcap_raw_output_path: '/var/lib/tapline-forwarder/pcap' }),
     archive,
     archives: furtherArchives('ethernet'),
+    retention,
+    on_close: onClose,
+    custody,
     forward: forward.optional(),
     metrics,
     log,
@@ -329,6 +333,7 @@ export function plaintextOf({ value: { forward }, leaves }: LoadedConfig<Forward
 /** Throws CONFIG_INVALID where plaintext would leave this machine and nobody has said that it may. */
 export function verifyForwarder(loaded: LoadedConfig<ForwarderConfig>): void {
   verifyArchives(loaded);
+  verifyKeep(loaded);
   const { isPlaintext, isLegacy } = plaintextOf(loaded);
   const { forward } = loaded.value;
   // `cipher: none` is as many words as `allow_plaintext: true`.

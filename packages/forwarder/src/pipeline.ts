@@ -12,12 +12,15 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Archive } from '@tapline/shared/archive/archive.ts';
-import { droppedPackets } from '@tapline/shared/archive/archive-options.ts';
+import { droppedPackets, joined } from '@tapline/shared/archive/archive-options.ts';
 import { FIRST_ARCHIVE, type ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import { OpenFiles } from '@tapline/shared/archive/open-files.ts';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import { archiveSetOf } from '@tapline/shared/config/archive-set-of.ts';
+import { keeperOptions, placesOfSet } from '@tapline/shared/config/keep-fields.ts';
+import { Keeper } from '@tapline/shared/keep/keeper.ts';
+import { KeptPlace } from '@tapline/shared/keep/kept-place.ts';
 import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
@@ -28,10 +31,17 @@ import type { Books } from '@tapline/shared/observe/books.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
-import { openCaptureSource, type CaptureSource } from './capture/capture-source.ts';
+import { openCaptureSource, type CaptureCounters, type CaptureSource } from './capture/capture-source.ts';
 import { captureOptions, isReplay } from './capture-options.ts';
 import { plaintextOf, type ForwarderConfig } from './config.ts';
-import { archiveEvents, captureEvents, spoolEvents, tlsEvents, uplinkEvents } from './events.ts';
+import {
+  archiveEvents,
+  captureEvents,
+  keeperEvents,
+  spoolEvents,
+  tlsEvents,
+  uplinkEvents,
+} from './events.ts';
 import { ForwardSelection } from './filter/forward-selection.ts';
 import { Spool } from './spool/spool.ts';
 import { dialTls } from './tunnel/dial-tls.ts';
@@ -40,6 +50,8 @@ import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
 /** How often a finished replay looks whether the collector has everything. */
 const DRAIN_POLL_MS = 20;
+/** What a stop gives to finishing the last segments; what is left is finished at the next start. */
+const KEEPER_DEADLINE_MS = 20_000;
 
 /** Opens every station and sets the row going. Throws CONFIG_INVALID, CAPTURE_FAILED, FILTER_INVALID, ARCHIVE_FAILED, SPOOL_FAILED. */
 export async function startForwarder(
@@ -51,13 +63,13 @@ export async function startForwarder(
   const udp = udpOptions(loaded);
   const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
   const selection = createSelection(loaded);
-  const archive = createArchives(config, context);
-  archive?.open();
+  const { archive, keeper } = openArchives(config, context, () => capture.counters());
   let row;
   try {
-    row = new Forwarder(loaded, context, { capture, archive, selection, udp });
+    row = new Forwarder(loaded, context, { capture, archive, keeper, selection, udp });
   } catch (error) {
     await archive?.close();
+    await keeper?.close(0);
     throw error;
   }
   try {
@@ -86,6 +98,7 @@ export async function startForwarder(
 interface Stations {
   readonly capture: CaptureSource;
   readonly archive: ArchiveSet | null;
+  readonly keeper: Keeper | null;
   readonly selection: ForwardSelection;
   /** What the one-way tunnel needs besides; null for every other protocol. */
   readonly udp: UdpTunnelOptions | null;
@@ -96,6 +109,7 @@ class Forwarder implements RunningDaemon {
   readonly #context: DaemonContext;
   readonly #capture: CaptureSource;
   readonly #archive: ArchiveSet | null;
+  readonly #keeper: Keeper | null;
   readonly #uplink: Uplink | null;
   readonly #selection: ForwardSelection;
   readonly #isPlaintext: boolean;
@@ -105,7 +119,7 @@ class Forwarder implements RunningDaemon {
   constructor(
     loaded: LoadedConfig<ForwarderConfig>,
     context: DaemonContext,
-    { capture, archive, selection, udp }: Stations,
+    { capture, archive, keeper, selection, udp }: Stations,
   ) {
     const { value: config } = loaded;
     this.#config = config;
@@ -118,6 +132,7 @@ class Forwarder implements RunningDaemon {
     this.#context = context;
     this.#capture = capture;
     this.#archive = archive;
+    this.#keeper = keeper;
     this.#uplink = this.#createUplink(udp);
   }
 
@@ -132,6 +147,7 @@ class Forwarder implements RunningDaemon {
   async abandon(): Promise<void> {
     await this.#uplink?.drain(0);
     await this.#archive?.close();
+    await this.#keeper?.close(0);
   }
 
   books(): Books {
@@ -141,6 +157,7 @@ class Forwarder implements RunningDaemon {
     return {
       capture: { ...this.#capture.counters() },
       archive: first === null ? null : archiveBooks(first),
+      keeper: this.#keeper?.books() ?? null,
       archives: further.map(({ name, archive }) => ({ archive: name, ...archiveBooks(archive) })),
       uplink:
         uplink === undefined
@@ -177,6 +194,9 @@ class Forwarder implements RunningDaemon {
       'output_directories',
       'archive',
       'archives',
+      'retention',
+      'on_close',
+      'custody',
       'forward',
       'metrics',
     ] as const;
@@ -228,6 +248,7 @@ class Forwarder implements RunningDaemon {
     this.#archive?.flush();
     const abandoned = this.#uplink === null ? 0 : await this.#drain(this.#uplink);
     await this.#archive?.close();
+    await this.#keeper?.close(KEEPER_DEADLINE_MS);
     if (this.#archive !== null && this.#archive.packetsDropped > 0) return EXIT_ARCHIVE;
     return abandoned > 0 ? EXIT_NOT_DRAINED : EXIT_CLEAN;
   }
@@ -357,16 +378,56 @@ function createSelection(loaded: LoadedConfig<ForwarderConfig>): ForwardSelectio
   return selection;
 }
 
-/** `null`: nothing is stored here. */
-function createArchives(config: ForwarderConfig, context: DaemonContext): ArchiveSet | null {
-  const set = archiveSetOf(
+/** The archives that are kept here, and who looks after their segments; all `null` when nothing is stored. */
+function openArchives(
+  config: ForwarderConfig,
+  context: DaemonContext,
+  captured: () => CaptureCounters,
+): { readonly archive: ArchiveSet | null; readonly keeper: Keeper | null } {
+  if (!config.archive.enable && config.archives.length === 0) return { archive: null, keeper: null };
+  const { log } = context;
+  const keeper = new Keeper(
+    keeperOptions(config, true, `tapline-forwarder ${packageVersion()}`),
+    keeperEvents(log),
+  );
+  const kept = new KeptPlace(
+    keeper,
+    () => places,
+    () => {
+      const { kernelDroppedPackets, interfaceDroppedPackets } = captured();
+      return {
+        kernel: kernelDroppedPackets,
+        interface: interfaceDroppedPackets,
+        archive: archive.packetsDropped,
+      };
+    },
+  );
+  const archive = archiveSetOf(
     config,
     { directory: '', isFirstKept: config.archive.enable },
     {
       files: systemFiles,
       openFiles: new OpenFiles(systemFiles, config.archive.open_files_max),
-      events: archiveEvents(context.log),
+      events: joined(archiveEvents(log), kept.events(), {
+        segmentClosed: ({ name }) => {
+          kept.finished(name);
+        },
+      }),
     },
   );
-  return set.members.length === 0 ? null : set;
+  const { interface: names } = config.capture;
+  const places = placesOfSet(archive, config, {
+    sensor: config.sensor,
+    interfaces: names === undefined ? [config.capture.driver] : [names].flat(),
+    filter: config.capture.bpf_filter ?? '',
+    gapList: '',
+  });
+  try {
+    archive.open();
+  } catch (error) {
+    void keeper.close(0);
+    throw error;
+  }
+  for (const place of places.values()) keeper.adopt(place);
+  return { archive, keeper };
 }

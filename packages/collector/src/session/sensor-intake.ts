@@ -106,6 +106,8 @@ export class SensorIntake {
   /** Of the session there is, or the last one. */
   peer = '';
   software = '';
+  /** Names of what it captures on. */
+  interfaces: readonly string[] = [];
   connectedAtMs = 0;
   /** Time of the newest packet that came, by the sensor's clock; milliseconds since 1970 UTC. */
   newestPacketAtMs = 0;
@@ -177,6 +179,7 @@ export class SensorIntake {
     this.lastHeardAtMs = this.connectedAtMs = this.#clock.wallMs();
     this.peer = session.peer;
     this.software = hello.software;
+    this.interfaces = hello.interfaces.map(({ name }) => name);
     this.#lanes.clear();
     const { lane = 0, epoch, firstSequence, durableHere, lanes = [] } = hello;
     return [{ lane, epoch, firstSequence, durableHere }, ...lanes].map((entry) => this.openLane(entry));

@@ -37,6 +37,8 @@ export interface SensorStore {
 export interface ArchiveStoreEvents {
   /** A crash was undone: the archive was cut back to its resume point. */
   cutBack?(report: TruncateReport): void;
+  /** A segment is final: closed, and committed as it is. */
+  finished?(name: string): void;
   /** An opened segment could not be noted; a crash before the next commit may leave packets twice. */
   journalFailed?(failure: { readonly name: string; readonly message: string }): void;
 }
@@ -66,8 +68,8 @@ export class ArchiveStore implements SensorStore {
   /** Lengths to go back to, of all segments that were appended to since the last commit or may be without a note. */
   readonly #lengths = new Map<string, number>();
   readonly #open = new Set<string>();
-  /** Closed since the last commit began. */
-  #closed = new Set<string>();
+  /** Closed since the last commit began, with their lengths. */
+  #closed = new Map<string, number>();
   #isSealing = false;
 
   private constructor(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies) {
@@ -80,9 +82,9 @@ export class ArchiveStore implements SensorStore {
       segmentOpened: ({ name, bytes }) => {
         this.#opened(name, bytes);
       },
-      segmentClosed: ({ name }) => {
+      segmentClosed: ({ name, bytes }) => {
         this.#open.delete(name);
-        this.#closed.add(name);
+        this.#closed.set(name, bytes);
       },
     });
     this.#size = new ArchiveSize(this.archives, this.#files, options.bytesMax ?? Infinity);
@@ -131,7 +133,7 @@ export class ArchiveStore implements SensorStore {
       this.#isSealing = false;
     });
     const closed = this.#closed;
-    this.#closed = new Set();
+    this.#closed = new Map();
     try {
       const [gapBytes] = await Promise.all([this.#gaps.write(), synced]);
       this.#refuseAfterLoss();
@@ -139,12 +141,10 @@ export class ArchiveStore implements SensorStore {
       await this.#resume.save({ epochs: marks, positions: this.#positions(), gapBytes });
       this.#marks = marks;
     } catch (error) {
-      for (const name of closed) this.#closed.add(name);
+      for (const [name, bytes] of closed) this.#closed.set(name, bytes);
       throw error;
     }
-    // Whoever appends to one of these again opens it first, and is noted then.
-    for (const name of closed)
-      if (!this.#open.has(name) && !this.#closed.has(name)) this.#lengths.delete(name);
+    this.#finish(closed);
   }
 
   diskBytes(isAnew: boolean): number {
@@ -168,8 +168,18 @@ export class ArchiveStore implements SensorStore {
 
   async close(): Promise<void> {
     await this.archives.close();
+    this.#finish(this.#closed);
     this.#resume.close();
     this.#gaps.close();
+  }
+
+  /** What was closed at its committed length is final. The others are undone by the next start. */
+  #finish(closed: ReadonlyMap<string, number>): void {
+    for (const [name, bytes] of closed) {
+      if (this.#lengths.get(name) !== bytes) continue;
+      this.#lengths.delete(name);
+      this.#events.finished?.(name);
+    }
   }
 
   async #recover(): Promise<void> {

@@ -17,6 +17,8 @@ export const SOURCES_MAX = 20_000;
 export const SEGMENT_IDLE_MS = 5000;
 /** A packet whose period ended so long before the newest packet is late: it goes to a segment of its own. */
 export const LATE_SECONDS = 5;
+/** How much a segment grows between two times that it is told of. */
+export const GROWN_BYTES = 1024 * 1024;
 /** How long a segment's period is unless the options say otherwise. */
 export const PERIOD_SECONDS = 3600;
 /** Segments that `sync` has in the disk's queue at once; libuv has four threads. */
@@ -102,6 +104,8 @@ export interface ArchiveEvents {
    * Who must be able to undo writes notes both.
    */
   segmentOpened?(segment: { readonly name: string; readonly bytes: number }): void;
+  /** A segment has become longer by GROWN_BYTES since it was told of; it has `bytes` now. */
+  segmentGrown?(segment: { readonly name: string; readonly bytes: number }): void;
   /** This segment is never appended to again; all its packets are with the kernel. */
   segmentClosed?(segment: { readonly name: string; readonly packets: number; readonly bytes: number }): void;
   segmentRepaired?(segment: { readonly name: string; readonly bytesCut: number }): void;
@@ -121,6 +125,16 @@ export interface ArchiveEvents {
   recovered?(recovery: { readonly packetsDropped: number }): void;
   /** `sourcesMax` was reached in this hour; new sources go to the `overflow` segments. Once an hour. */
   sourcesExhausted?(limit: { readonly sourcesMax: number; readonly prefix: string }): void;
+}
+
+/** Several listeners as one: each event is told to all that want it, in their order. */
+export function joined(...all: readonly ArchiveEvents[]): ArchiveEvents {
+  const events: Record<string, (details: never) => void> = {};
+  for (const name of new Set(all.flatMap((one) => Object.keys(one))) as Set<keyof ArchiveEvents>)
+    events[name] = (details: never) => {
+      for (const one of all) one[name]?.(details);
+    };
+  return events;
 }
 
 export interface ArchiveClock {

@@ -136,11 +136,17 @@ export function memberPath(archive: string, segment: string): string {
   return archive === FIRST_ARCHIVE ? segment : `${archive}/${segment}`;
 }
 
+/** A position's name taken apart: the archive's, and the segment's. */
+export function splitMemberPath(path: string): readonly [archive: string, segment: string] {
+  const slash = path.indexOf('/');
+  return slash < 0 ? [FIRST_ARCHIVE, path] : [path.slice(0, slash), path.slice(slash + 1)];
+}
+
 /** Where the segment of a position lies. */
 export function pathOfPosition(members: readonly NamedArchive[], position: string): string {
-  const [archive, segment] = position.includes('/') ? position.split('/', 2) : [FIRST_ARCHIVE, position];
+  const [archive, segment] = splitMemberPath(position);
   const member = members.find(({ name }) => name === archive);
-  return `${member?.archive.directory ?? ''}/${segment ?? ''}`;
+  return `${member?.archive.directory ?? ''}/${segment}`;
 }
 
 /** The same events, told with the name of the archive before that of the segment. */
@@ -149,6 +155,7 @@ export function eventsOfMember(name: string, events: ArchiveEvents): ArchiveEven
   return {
     ...events,
     segmentOpened: (segment) => events.segmentOpened?.({ ...segment, name: memberPath(name, segment.name) }),
+    segmentGrown: (segment) => events.segmentGrown?.({ ...segment, name: memberPath(name, segment.name) }),
     segmentClosed: (segment) => events.segmentClosed?.({ ...segment, name: memberPath(name, segment.name) }),
   };
 }

@@ -17,7 +17,7 @@
  * affected: each segment fails and recovers by itself.
  */
 import type { ArchiveCounters, ArchiveEvents, DropReason } from './archive-options.ts';
-import { LATE_SECONDS, SEGMENT_IDLE_MS, droppedPackets } from './archive-options.ts';
+import { GROWN_BYTES, LATE_SECONDS, SEGMENT_IDLE_MS, droppedPackets } from './archive-options.ts';
 import type { BufferPool, PacketBuffer } from './buffer-pool.ts';
 import type { OpenFiles } from './open-files.ts';
 import { FILE_HEADER_BYTES } from '../pcap/format.ts';
@@ -290,9 +290,17 @@ export class SegmentStore {
       counters.bytesStored += frameBytes;
       counters.packetsBuffered -= packets;
       this.#touched.set(segment.name, segment.fileBytes);
+      this.#tellGrowth(segment);
     }
     if (failedBefore !== null || segment.failure !== null) this.#noteFailure(segment, failedBefore);
     if (segment.fileBytes >= this.#segmentBytesMax && !segment.isRetired) this.#retire(segment);
+  }
+
+  #tellGrowth(segment: Segment): void {
+    const { name, fileBytes } = segment;
+    if (fileBytes - segment.bytesTold < GROWN_BYTES) return;
+    segment.bytesTold = fileBytes;
+    this.#events.segmentGrown?.({ name, bytes: fileBytes });
   }
 
   #sort(segment: Segment): void {

@@ -56,6 +56,8 @@ export class Segment implements DescriptorHolder {
   isTorn = false;
   /** The disk refused the last write. */
   failure: DropReason | null = null;
+  /** How long it was when it was told of. */
+  bytesTold = 0;
   packetsStored = 0;
   bytesStored = 0;
 

@@ -32,7 +32,8 @@ export function truncateSegments(
     const path = `${directory}/${name}`;
     const status = files.status(path);
     if (status === null) {
-      if (bytes > 0) report.missing.push(name);
+      // Finished and packed, or moved to an object store: its sidecar is still there.
+      if (bytes > 0 && !files.exists(`${directory}/${sidecarName(name)}`)) report.missing.push(name);
     } else if (bytes === 0) {
       files.remove(path);
       forgetCompanions(files, directory, name);

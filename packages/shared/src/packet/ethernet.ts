@@ -93,6 +93,7 @@ export function locateEtherType(
       return;
     case ETHERTYPE_ARP:
       cursor.kind = FRAME_ARP;
+      cursor.arpOffset = offset;
       return;
     case ETHERTYPE_MPLS:
     case ETHERTYPE_MPLS_MULTICAST:

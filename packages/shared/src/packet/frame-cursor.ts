@@ -51,6 +51,8 @@ export class FrameCursor {
   /** Six bytes each. */
   linkSourceOffset = -1;
   linkDestinationOffset = -1;
+  /** Where the ARP message starts. */
+  arpOffset = -1;
   /** Where the IP header starts. */
   networkOffset = -1;
   /** Captured bytes of the IP packet: padding behind it is not counted, as far as its total length can be believed. */
@@ -85,6 +87,7 @@ export function locateFrame(
   cursor.vlanId = -1;
   cursor.linkSourceOffset = -1;
   cursor.linkDestinationOffset = -1;
+  cursor.arpOffset = -1;
   cursor.networkOffset = -1;
   cursor.networkBytes = 0;
   cursor.networkOriginalBytes = 0;

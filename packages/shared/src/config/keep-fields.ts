@@ -1,0 +1,174 @@
+/** What operators decide about closed segments: the keys `retention`, `on_close` and `custody`. */
+import { z } from 'zod';
+import { PLACEHOLDERS } from '../keep/hand-over.ts';
+import type { ArchiveSet } from '../archive/archive-set.ts';
+import type { HandOver, KeeperOptions, Place, RetentionOptions } from '../keep/keeper-protocol.ts';
+import type { ArchivesConfig } from './archive-set-of.ts';
+import { wholeNumber } from './archive-fields.ts';
+import { byteSize, duration, path } from './fields.ts';
+import type { LoadedConfig } from './load.ts';
+
+const MIB = 2 ** 20;
+const TIB = 2 ** 40;
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+/** A share of the disk, or bytes. */
+const freeSpace = z
+  .union([z.string(), z.number()])
+  .transform((value, context): { freeShareMin?: number; freeBytesMin?: number } => {
+    const share = /^(\d+(?:\.\d+)?) ?%$/.exec(String(value).trim())?.[1];
+    if (share !== undefined && Number(share) <= 90) return { freeShareMin: Number(share) / 100 };
+    const size = byteSize(0, 1024 * TIB).safeParse(value);
+    if (size.success) return { freeBytesMin: size.data };
+    context.issues.push({ code: 'custom', message: 'neither a share nor a size', input: value });
+    return {};
+  })
+  .describe(
+    'write a share of the disk up to 90%, such as 5%, or a size, such as 20GiB; 0 to look after nothing',
+  );
+
+export const retention = z
+  .strictObject({
+    max_age: duration(MINUTE_MS, 36_500 * DAY_MS).optional(),
+    sensor_size: byteSize(MIB, 1024 * TIB).optional(),
+    total_size: byteSize(MIB, 1024 * TIB).optional(),
+    free_space: freeSpace.prefault('1GiB'),
+    interval: duration(100, DAY_MS).default(30_000),
+  })
+  .prefault({});
+
+export const onClose = z
+  .array(
+    z
+      .strictObject({
+        archive: z.string().default('').describe('write the name of one of `archives`'),
+        sensors: z.array(z.string().min(1)).min(1).max(10_000).optional(),
+        link: path.optional(),
+        command: z
+          .array(z.string().max(4096))
+          .min(1)
+          .max(100)
+          .optional()
+          .describe('write a list: the program and its arguments, such as [/usr/local/bin/ship, "{file}"]'),
+        concurrency: wholeNumber(1, 64).default(2),
+        timeout: duration(100, DAY_MS).default(MINUTE_MS),
+        retries: wholeNumber(0, 100).default(3),
+      })
+      .refine(({ link, command }) => (link === undefined) !== (command === undefined), {
+        path: ['command'],
+        error: 'and link: exactly one of them is needed',
+        when: ({ value }) => typeof value === 'object' && value !== null,
+      }),
+  )
+  .max(16)
+  .default([])
+  .describe('write a list of {link: …} and {command: […]}');
+
+export const custody = z
+  .strictObject({
+    key_file: path.optional(),
+    interval: duration(1000, DAY_MS).default(60 * MINUTE_MS),
+  })
+  .prefault({});
+
+export interface KeepConfig {
+  readonly archives: readonly { readonly name: string; readonly directory: string }[];
+  readonly output_directories: { readonly pcap_raw_output_path: string };
+  readonly retention: z.infer<typeof retention>;
+  readonly on_close: z.infer<typeof onClose>;
+  readonly custody: z.infer<typeof custody>;
+}
+
+/** Throws CONFIG_INVALID for an archive that there is not, and for `{words}` that mean nothing. */
+export function verifyKeep(loaded: LoadedConfig<KeepConfig>): void {
+  const { archives, on_close: targets } = loaded.value;
+  for (const [index, { archive, command = [] }] of targets.entries()) {
+    if (archive !== '' && !archives.some(({ name }) => name === archive))
+      throw loaded.problem(
+        ['on_close', index, 'archive'],
+        `there is no archive ${archive}`,
+        'write a name of `archives`',
+      );
+    for (const word of command.join(' ').matchAll(/\{(\w+)\}/g))
+      if (!(PLACEHOLDERS as readonly string[]).includes(word[1] ?? ''))
+        throw loaded.problem(
+          ['on_close', index, 'command'],
+          `knows no ${word[0]}`,
+          `there are {${PLACEHOLDERS.join('}, {')}}`,
+        );
+  }
+}
+
+export function keeperOptions(config: KeepConfig, isSinglePlace: boolean, software: string): KeeperOptions {
+  const first = config.output_directories.pcap_raw_output_path;
+  return {
+    roots: [first, ...config.archives.map(({ directory }) => directory)],
+    isSinglePlace,
+    retention: retentionOptions(config.retention),
+    handOver: config.on_close.map(
+      ({ archive, sensors, link, command, concurrency, timeout, retries }): HandOver => ({
+        archive,
+        sensors,
+        link,
+        command,
+        concurrency,
+        timeoutMs: timeout,
+        retries,
+      }),
+    ),
+    custodyKey: custodyKeyOf(config),
+    manifestIntervalMs: config.custody.interval,
+    software,
+  };
+}
+
+/** What the sidecars of a set of archives say, by the name of the archive. */
+export function placesOfSet(
+  archives: ArchiveSet,
+  config: ArchivesConfig,
+  about: {
+    readonly sensor: string;
+    readonly interfaces: readonly string[];
+    readonly gapList: string;
+    readonly filter: string;
+  },
+): ReadonlyMap<string, Place> {
+  return new Map(
+    archives.members.map(({ name, archive: { directory } }) => {
+      const keys = config.archives.find((further) => further.name === name) ?? config.archive;
+      // Both filters stood before the file: what was captured, and what of that was stored here.
+      const filter = [about.filter, keys.filter ?? ''].filter((text) => text !== '');
+      const { sensor, interfaces, gapList } = about;
+      return [
+        name,
+        {
+          directory,
+          sensor,
+          archive: name,
+          interfaces,
+          filter: filter.length < 2 ? filter.join('') : filter.map((text) => `(${text})`).join(' and '),
+          split: keys.split,
+          compress: keys.compress,
+          gapList,
+        },
+      ];
+    }),
+  );
+}
+
+/** Beside the archive, not in it: who copies the archive does not copy the key. */
+export function custodyKeyOf(config: Pick<KeepConfig, 'custody' | 'output_directories'>): string {
+  const { pcap_raw_output_path: first } = config.output_directories;
+  return config.custody.key_file ?? `${first.replace(/\/+$/, '')}.custody.key`;
+}
+
+function retentionOptions(keys: KeepConfig['retention']): RetentionOptions {
+  return {
+    ageMsMax: keys.max_age,
+    sensorBytesMax: keys.sensor_size,
+    totalBytesMax: keys.total_size,
+    ...keys.free_space,
+    intervalMs: keys.interval,
+  };
+}
