@@ -1,4 +1,5 @@
 /** `tapline-collector`: takes the streams of many forwarders and stores them per sensor and source. */
+import { exportCommand } from '@tapline/shared/daemon/export-command.ts';
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { collectorSchema, verifyCollector } from './config.ts';
 import { startCollector } from './pipeline.ts';
@@ -18,6 +19,16 @@ await runProgram({
     'tapline-collector sensors',
     'tapline-collector pki issue plant-a-cell-3',
   ],
-  commands: [sensorsCommand(), pkiCommand(), udpKeyCommand()],
+  commands: [
+    exportCommand({
+      name: 'tapline-collector',
+      schema: collectorSchema,
+      defaultConfig: '/etc/tapline/collector.yaml',
+      isSinglePlace: false,
+    }),
+    sensorsCommand(),
+    pkiCommand(),
+    udpKeyCommand(),
+  ],
   start: startCollector,
 });

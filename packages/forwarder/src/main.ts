@@ -1,4 +1,5 @@
 /** `tapline-forwarder`: captures on a SPAN port, stores hourly PCAPs per source, tunnels the frames to the collector. */
+import { exportCommand } from '@tapline/shared/daemon/export-command.ts';
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { forwarderSchema, verifyForwarder } from './config.ts';
 import { enrollCommand } from './enroll-command.ts';
@@ -21,6 +22,16 @@ await runProgram({
     'tapline-forwarder split -o split/ day.pcap.gz',
     'tapline-forwarder simulate -o plant.pcap --attack all --labels labels.csv',
   ],
-  commands: [splitCommand(), simulateCommand(), enrollCommand()],
+  commands: [
+    exportCommand({
+      name: 'tapline-forwarder',
+      schema: forwarderSchema,
+      defaultConfig: '/etc/tapline/forwarder.yaml',
+      isSinglePlace: true,
+    }),
+    splitCommand(),
+    simulateCommand(),
+    enrollCommand(),
+  ],
   start: startForwarder,
 });

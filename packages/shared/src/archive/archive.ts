@@ -46,6 +46,7 @@ import type {
 import { BufferPool } from './buffer-pool.ts';
 import { DirectoryLock } from './directory-lock.ts';
 import { OpenFiles } from './open-files.ts';
+import { notePeriod } from './period-note.ts';
 import { RouteLoop } from './route-loop.ts';
 import { RouteTable } from './route-table.ts';
 import { SegmentStore } from './segment-store.ts';
@@ -65,6 +66,7 @@ export class Archive {
   readonly directory: string;
   readonly #flushIntervalMs: number;
   readonly #sourcesMax: number;
+  readonly #periodSeconds: number;
   readonly #files: Files;
   readonly #events: ArchiveEvents;
   readonly #clock: ArchiveClock;
@@ -99,6 +101,7 @@ export class Archive {
     const buffers = this.#buffers;
     this.#sources = new SourceTable(this.#sourcesMax);
     const { linkType, split = 'source', periodSeconds = PERIOD_SECONDS } = options;
+    this.#periodSeconds = periodSeconds;
     this.#routes = new RouteTable(this.#sources, { linkType, split }, (prefix) => {
       this.#countOverflow(prefix);
     });
@@ -133,6 +136,7 @@ export class Archive {
       this.#files.makeDirectory(this.directory);
       lock = new DirectoryLock(this.#files, this.directory);
       repairArchive(this.#files, this.directory, lock.wasClosed, this.#events);
+      notePeriod(this.#files, this.directory, this.#periodSeconds);
     } catch (error) {
       lock?.release(false);
       if (error instanceof OperatingError) throw error;

@@ -42,12 +42,12 @@ let isWorking = false;
 let lastMadeRoomMs = 0;
 let whenIdle: (() => void) | null = null;
 
-function shelve({ place, segment, isRecovered, dropped }: Closed): void {
+async function shelve({ place, segment, isRecovered, dropped }: Closed): Promise<void> {
   const { directory } = place;
   try {
     // Gone again (undone by a recovery, or taken away by hand), or done already.
     if (!existsSync(`${directory}/${segment}`) || existsSync(`${directory}/${sidecarName(segment)}`)) return;
-    const shelved = shelver.shelve(place, segment, { isRecovered, dropped });
+    const shelved = await shelver.shelve(place, segment, { isRecovered, dropped });
     desk.remember(directory, shelved.sidecar);
     desk.link(directory, shelved.sidecar);
     shelver.writeSidecar(place, shelved);
@@ -60,7 +60,7 @@ function shelve({ place, segment, isRecovered, dropped }: Closed): void {
 }
 
 /** A turn for each segment: what is said meanwhile is heard between two. */
-function work(): void {
+async function work(): Promise<void> {
   const next = waiting.shift();
   counters.segmentsWaitingNow = waiting.length;
   if (next === undefined) {
@@ -69,8 +69,8 @@ function work(): void {
     return;
   }
   isWorking = true;
-  shelve(next);
-  setImmediate(work);
+  await shelve(next);
+  setImmediate(() => void work());
 }
 
 function hear(message: ToKeeper): void {
@@ -80,7 +80,7 @@ function hear(message: ToKeeper): void {
       counters.segmentsWaitingNow = waiting.length;
       if (!isWorking) {
         isWorking = true;
-        setImmediate(work);
+        setImmediate(() => void work());
       }
       return;
     case 'grown':

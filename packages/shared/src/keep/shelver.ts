@@ -14,28 +14,22 @@ import {
   readFileSync,
   readSync,
   renameSync,
+  rmSync,
   unlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { FILE_HEADER_BYTES } from '../pcap/format.ts';
 import { parseFileHeader } from '../pcap/pcap-writer.ts';
 import { RECORD_BYTES_MAX } from '../packet/record.ts';
 import { indexName, parseSegmentName, sidecarName } from '../archive/segment-name.ts';
 import { IndexBuilder } from '../catalog/index-builder.ts';
-import {
-  CHUNK_PLAIN_BYTES,
-  packChunk,
-  packedName,
-  unpackChunk,
-  type Packing,
-} from '../catalog/packed-file.ts';
-import { encodeIndex, type IndexChunk, type SegmentIndex } from '../catalog/segment-index.ts';
+import { packFile, packedName, type Packed, type Packing } from '../catalog/packed-file.ts';
+import { encodeIndex, type SegmentIndex } from '../catalog/segment-index.ts';
 import { encodeSidecar, isoNanoseconds, type Sidecar } from '../catalog/sidecar.ts';
 import type { KeeperCounters, Place } from './keeper-protocol.ts';
 
-/** Room for the largest record behind a whole chunk. */
-const READ_BYTES = CHUNK_PLAIN_BYTES + RECORD_BYTES_MAX;
+/** At least one whole record in each read. */
+const READ_BYTES = 1024 * 1024 + RECORD_BYTES_MAX;
 /** An index in the making is written again when the segment has grown by so much, or by a tenth. */
 const PARTIAL_INDEX_BYTES = 4 * 1024 * 1024;
 const FILE_MODE = 0o640;
@@ -82,20 +76,21 @@ export class Shelver {
   }
 
   /**
-   * Index, hash, packing. The sidecar is not written yet: see `writeSidecar`. Throws what the disk throws, and Error for a
+   * Index, hash, packing. The sidecar is not written yet: see `writeSidecar`. Rejects with what the disk says, and Error for a
    * file that is no segment or damaged.
    */
-  shelve(
+  async shelve(
     place: Place,
     segment: string,
     about: { readonly isRecovered: boolean; readonly dropped: Readonly<Record<string, number>> },
-  ): ShelvedSegment {
+  ): Promise<ShelvedSegment> {
     const path = `${place.directory}/${segment}`;
     const reading = this.#read(path, this.#growing.get(path));
     this.#growing.delete(path);
     const index = reading.builder.take();
     const sha256 = reading.hash.digest('hex');
-    const packed = place.compress === 'none' ? null : this.#pack(path, place.compress, index.coveredBytes);
+    const packed =
+      place.compress === 'none' ? null : await this.#pack(path, place.compress, index.coveredBytes, sha256);
     this.#writeIndex(place, segment, { ...index, chunks: packed?.chunks ?? [] });
     return {
       isPacked: packed !== null,
@@ -173,42 +168,20 @@ export class Shelver {
     this.#counters.indexBytes += bytes.byteLength;
   }
 
-  /** Writes the packed file beside, each piece unpacked again before it counts. */
-  #pack(path: string, packing: Packing, byteLength: number) {
+  async #pack(path: string, packing: Packing, byteLength: number, sha256: string): Promise<Packed> {
     const target = packedName(path, packing);
     const hidden = hiddenName(target);
-    const source = openSync(path, 'r');
-    const chunks: IndexChunk[] = [];
-    const hash = createHash('sha256');
-    let packedOffset = 0;
-    let descriptor = -1;
     try {
-      if (existsSync(hidden)) unlinkSync(hidden);
-      descriptor = openSync(hidden, 'wx', FILE_MODE);
-      for (let plainOffset = 0; plainOffset < byteLength; plainOffset += CHUNK_PLAIN_BYTES) {
-        const wanted = Math.min(CHUNK_PLAIN_BYTES, byteLength - plainOffset);
-        const plain = this.#buffer.subarray(0, wanted);
-        if (readSync(source, plain, 0, wanted, plainOffset) < wanted) throw new Error('it became shorter');
-        const packed = packChunk(plain, packing);
-        if (Buffer.compare(unpackChunk(packed, packing, wanted), plain) !== 0)
-          throw new Error('it cannot be packed');
-        chunks.push({ plainOffset, packedOffset });
-        for (let at = 0; at < packed.byteLength;)
-          at += writeSync(descriptor, packed, at, packed.byteLength - at, packedOffset + at);
-        hash.update(packed);
-        packedOffset += packed.byteLength;
-      }
+      rmSync(hidden, { force: true });
+      const packed = await packFile(path, hidden, packing, byteLength, sha256);
+      renameSync(hidden, target);
+      this.#counters.packedPlainBytes += byteLength;
+      this.#counters.packedBytes += packed.packedBytes;
+      return packed;
     } catch (error) {
-      if (descriptor >= 0) unlinkSync(hidden);
+      rmSync(hidden, { force: true });
       throw error;
-    } finally {
-      closeSync(source);
-      if (descriptor >= 0) closeSync(descriptor);
     }
-    renameSync(hidden, target);
-    this.#counters.packedPlainBytes += byteLength;
-    this.#counters.packedBytes += packedOffset;
-    return { packing, chunks, sha256: hash.digest('hex') };
   }
 }
 
