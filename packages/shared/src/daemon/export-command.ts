@@ -27,6 +27,7 @@ export interface ExportFlags {
   readonly proto: readonly string[];
   readonly vlan: readonly number[];
   readonly mac: readonly string[];
+  /** Nanoseconds since 1970 UTC as text. */
   readonly from?: string;
   readonly to?: string;
   readonly filter: string;
@@ -82,8 +83,8 @@ export function exportCommand(program: ExportProgram): Command {
     .option('--proto <name>', `${[...PROTOCOL_NAMES.keys()].join(', ')}, or a number`, collect, [])
     .option('--vlan <number>', 'with this tag', collectNumber(4095), [])
     .option('--mac <address>', 'from or to this MAC', collect, [])
-    .option('--from <time>', 'not before: -15m, 06:00, 2026-01-05T06:00')
-    .option('--to <time>', 'before this time')
+    .option('--from <time>', 'not before: -15m, 06:00, 2026-01-05T06:00', timeFlag)
+    .option('--to <time>', 'before this time', timeFlag)
     .option('-f, --filter <expression>', 'what this BPF filter lets through (pcap-filter(7))', '')
     .option('-w, --write <file>', 'write a PCAP file; - is standard output, and so is nothing in a pipe')
     .option('--count', 'count, write nothing', false)
@@ -174,8 +175,8 @@ function targetOf({ write, count, list }: ExportFlags, name: string): string | n
 
 export function queryOf(flags: ExportFlags): QueryText {
   return {
-    ...(flags.from === undefined ? {} : { fromNs: parseTime(flags.from) }),
-    ...(flags.to === undefined ? {} : { toNs: parseTime(flags.to) }),
+    ...(flags.from === undefined ? {} : { fromNs: flags.from }),
+    ...(flags.to === undefined ? {} : { toNs: flags.to }),
     hosts: [...flags.host],
     nets: [...flags.net],
     ports: [...flags.port],
@@ -259,6 +260,11 @@ class ExportProgress {
   stop(): void {
     this.#bar?.stop();
   }
+}
+
+/** Without the value before it, which commander would hand over as the present time. */
+function timeFlag(text: string): string {
+  return parseTime(text);
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {

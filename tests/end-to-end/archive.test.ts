@@ -1,0 +1,363 @@
+/**
+ * What people do with an archive, with the real programs: a plant is recorded into five layouts at once, and every question is
+ * answered the same from each, as tshark answers it from the recording itself.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { decodeIndex } from '@tapline/shared/catalog/segment-index.ts';
+import { parseSidecar, type Sidecar } from '@tapline/shared/catalog/sidecar.ts';
+import type { ExportReport } from '@tapline/shared/daemon/export-command.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { contentOf, packetsOfFile, type SeenPacket } from '../support/captured.ts';
+import { Program } from '../support/child.ts';
+import { projectRoot } from '../support/project.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'tapline-archive-e2e-'));
+const plant = join(directory, 'plant.pcap');
+const at = (name: string): string => join(directory, name);
+/** Every way to lay packets out. */
+const LAYOUTS = ['edge', 'host', 'pair', 'none', 'packed'] as const;
+let recorded: SeenPacket[] = [];
+
+const configuration = `
+sensor: cell-1
+capture: {driver: file, files: [${plant}]}
+output_directories: {pcap_raw_output_path: ${at('edge')}}
+archive: {rotation: 1m}
+archives:
+  - {name: host, directory: ${at('host')}, split: host, compress: gzip}
+  - {name: pair, directory: ${at('pair')}, split: pair, rotation: 64KiB}
+  - {name: none, directory: ${at('none')}, split: none, compress: zstd}
+  - {name: packed, directory: ${at('packed')}, split: none, compress: gzip, rotation: 90s}
+on_close:
+  - {link: ${at('links')}, archive: none}
+  - {command: [/bin/sh, -c, "echo {segment} {packets} {sha256} >> ${at('closed.txt')}"]}
+`;
+
+beforeAll(async () => {
+  await run('forwarder', 'simulate', '-o', plant, '--duration', '5m', '--seed', '21');
+  recorded = await packetsOfFile(plant);
+  writeFileSync(at('forwarder.yaml'), configuration);
+  const forwarder = new Program('forwarder', ['-c', at('forwarder.yaml')]);
+  expect((await forwarder.exited).code, forwarder.transcript()).toBe(0);
+}, 120_000);
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function run(
+  program: 'forwarder' | 'collector',
+  ...words: string[]
+): Promise<{ out: string; err: string }> {
+  const child = new Program(program, words);
+  let out = '';
+  child.child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  const { code } = await child.exited;
+  expect(code, child.transcript()).toBe(0);
+  return { out, err: child.transcript() };
+}
+
+async function exported(layout: string, ...words: string[]): Promise<SeenPacket[]> {
+  const file = at('out.pcap');
+  await run('forwarder', 'export', '-a', at(layout), '-w', file, ...words);
+  return packetsOfFile(file);
+}
+
+async function report(layout: string, ...words: string[]): Promise<ExportReport> {
+  const { out } = await run('forwarder', 'export', '-a', at(layout), '--list', '--json', ...words);
+  return JSON.parse(out) as ExportReport;
+}
+
+/** How many packets of the recording tshark shows. */
+function shown(filter: string): number {
+  const lines = execFileSync('tshark', ['-r', plant, '-Y', filter, '-T', 'fields', '-e', 'frame.number'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return lines.split('\n').length - 1;
+}
+
+function sidecars(layout: string): Sidecar[] {
+  return readdirSync(at(layout))
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => parseSidecar(readFileSync(join(at(layout), name), 'utf8')) as Sidecar);
+}
+
+describe('an export', () => {
+  it.each(LAYOUTS)('of everything is the recording again, in its order: %s', async (layout) => {
+    const packets = await exported(layout);
+    // The split by host has most packets twice, one behind the other.
+    const times = packets.map(({ timeNs }) => timeNs);
+    expect(times).toEqual(times.toSorted((a, b) => Number(a - b)));
+    const content = contentOf(packets);
+    if (layout === 'host') expect(new Set(content)).toEqual(new Set(contentOf(recorded)));
+    else expect(content.toSorted()).toEqual(contentOf(recorded).toSorted());
+    if (layout === 'none') expect(content).toEqual(contentOf(recorded));
+  });
+
+  it.each([
+    [
+      '--host 10.1.1.10',
+      'ip.addr == 10.1.1.10 || arp.src.proto_ipv4 == 10.1.1.10 || arp.dst.proto_ipv4 == 10.1.1.10',
+    ],
+    [
+      '--host 10.1.1.10 --host 10.1.0.10 --port 502',
+      '(ip.addr == 10.1.1.10 || ip.addr == 10.1.0.10) && tcp.port == 502',
+    ],
+    ['--net 10.1.0.0/24 --proto udp', 'ip.addr == 10.1.0.0/24 && udp'],
+    ['--port 502 --port 102', 'tcp.port == 502 || tcp.port == 102'],
+    ['--proto goose', 'eth.type == 0x88b8 || vlan.etype == 0x88b8'],
+    ['--proto 0x8892', 'eth.type == 0x8892 || vlan.etype == 0x8892'],
+    ['--proto arp', 'arp'],
+    ['--proto ip6', 'ipv6'],
+    ['--vlan 10', 'vlan.id == 10'],
+    ['--mac ff:ff:ff:ff:ff:ff', 'eth.addr == ff:ff:ff:ff:ff:ff'],
+    ['--host 192.0.2.99', 'ip.addr == 192.0.2.99'],
+  ])('of %s is what tshark shows of the recording, from every layout', async (words, filter) => {
+    const expected = shown(filter);
+    for (const layout of ['edge', 'pair', 'none', 'packed'])
+      expect((await report(layout, ...words.split(' '))).packets, layout).toBe(expected);
+  });
+
+  it('takes BPF filters, which mean what they mean to libpcap', async () => {
+    const filter = 'vlan and tcp port 502';
+    const lines = execFileSync('tcpdump', ['-nr', plant, filter], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 1 << 26 }); // prettier-ignore
+    expect((await report('edge', '--filter', filter)).packets).toBe(lines.split('\n').length - 1);
+    const bad = new Program('forwarder', ['export', '-a', at('edge'), '--count', '--filter', 'tcp prot 5']);
+    expect((await bad.exited).code).toBe(2);
+    expect(bad.transcript()).toContain('syntax error');
+  });
+
+  it('of a span of time reads little, the same with an index as without', async () => {
+    const from = new Date(Number((recorded[0] as SeenPacket).timeNs / 1_000_000n) + 200_000).toISOString();
+    const to = new Date(Date.parse(from) + 2000).toISOString();
+    const words = ['--from', from, '--to', to, '--host', '10.1.1.10'];
+    const indexed = await report('none', ...words);
+    expect(indexed.packets).toBeGreaterThan(10);
+    expect(indexed.bytesPlanned).toBeLessThan(statSync(plant).size / 20);
+    for (const layout of ['edge', 'pair', 'packed']) {
+      const found = await report(layout, ...words);
+      expect(found.packets, layout).toBe(indexed.packets);
+      for (const name of readdirSync(at(layout)))
+        if (name.endsWith('.idx') && layout !== 'packed') renameSync(join(at(layout), name), join(at(layout), `${name}.away`)); // prettier-ignore
+      const bare = await report(layout, ...words);
+      expect(bare.packets, layout).toBe(indexed.packets);
+      if (layout !== 'packed') expect(bare.bytesPlanned, layout).toBeGreaterThan(found.bytesPlanned);
+      for (const name of readdirSync(at(layout)))
+        if (name.endsWith('.away')) renameSync(join(at(layout), name), join(at(layout), name.replace('.away', ''))); // prettier-ignore
+    }
+  });
+
+  it('into a pipe is read by tshark, as Ethernet and as RAW, in micro- and nanoseconds', async () => {
+    for (const [linkType, precision] of [
+      ['ethernet', 'ns'],
+      ['raw', 'us'],
+    ] as const) {
+      const words = ['export', '-a', at('edge'), '--port', '502', '--link-type', linkType, '--precision', precision]; // prettier-ignore
+      const text = words.map((word) => `'${word}'`).join(' ');
+      const main = join(projectRoot, 'packages/forwarder/src/main.ts');
+      const { stdout, stderr } = spawnSync('sh', ['-c', `'${process.execPath}' '${main}' ${text} | tshark -r - 2>/dev/null | wc -l`], { encoding: 'utf8' }); // prettier-ignore
+      expect(Number(stdout), stderr).toBe(shown('tcp.port == 502'));
+    }
+    // What has no place in RAW is told.
+    expect((await report('edge', '--link-type', 'raw')).unfitPackets).toBe(shown('!ip && !ipv6'));
+  });
+
+  it('refuses what it does not understand, with the remedy', async () => {
+    for (const [words, remedy] of [
+      [['--host', 'plc1'], 'as in 10.0.1.7'],
+      [['--net', '10.0.0.0'], 'as in 10.0.1.0/24'],
+      [['--proto', 'modbus'], 'one of icmp'],
+      [['--from', 'yesterday'], 'as in -15m'],
+      [['--port', '70000'], 'a number from 0 to 65535'],
+      [['--mac', '00:11'], 'as in 00:11:22:33:44:55'],
+    ] as const) {
+      const child = new Program('forwarder', ['export', '-a', at('edge'), '--count', ...words]);
+      expect((await child.exited).code, words.join(' ')).not.toBe(0);
+      expect(child.transcript()).toContain(remedy);
+    }
+  });
+
+  it('tells of a damaged segment and gives everything else', async () => {
+    const name = readdirSync(at('pair')).find((one) => one.endsWith('.pcap')) as string;
+    const path = join(at('pair'), name);
+    const before = readFileSync(path);
+    const bad = Buffer.from(before);
+    bad.writeUInt32LE(0xffff_ffff, 24 + 8);
+    writeFileSync(path, bad);
+    const child = new Program('forwarder', ['export', '-a', at('pair'), '--count']);
+    const { code } = await child.exited;
+    writeFileSync(path, before);
+    expect(code).toBe(7);
+    expect(child.transcript()).toContain(`${name} was left out`);
+  });
+});
+
+describe('a closed segment', () => {
+  it('has a sidecar that says what capinfos says, and an index', () => {
+    for (const layout of LAYOUTS) {
+      const all = sidecars(layout);
+      expect(all.length).toBeGreaterThan(0);
+      if (layout !== 'host') expect(all.reduce((sum, { packets }) => sum + packets, 0)).toBe(recorded.length);
+      for (const sidecar of all.slice(0, 5)) {
+        const path = join(at(layout), sidecar.file);
+        const info = execFileSync('capinfos', ['-M', '-c', '-d', '-u', path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }); // prettier-ignore
+        expect(info).toMatch(new RegExp(`Number of packets:\\s+${sidecar.packets}\\b`));
+        expect(info).toMatch(new RegExp(`Data size:\\s+${sidecar.bytes}\\b`));
+        const index = decodeIndex(readFileSync(join(at(layout), sidecar.segment.replace('.pcap', '.idx'))));
+        expect(index).toMatchObject({ packets: sidecar.packets, coveredBytes: sidecar.fileBytes });
+      }
+    }
+  });
+
+  it('is linked whole into the flat directory, and handed to the command with its facts', () => {
+    const all = sidecars('none');
+    expect(readdirSync(at('links')).sort()).toEqual(all.map(({ segment }) => `cell-1_${segment}`).sort());
+    const [first] = all;
+    const linked = execFileSync('sha256sum', [join(at('links'), `cell-1_${String(first?.segment)}`)], { encoding: 'utf8' }); // prettier-ignore
+    expect(linked.split(' ')[0]).toBe(first?.sha256);
+    const lines = readFileSync(at('closed.txt'), 'utf8').trim().split('\n').sort();
+    expect(lines).toEqual(sidecars('edge').map(({ segment, packets, sha256 }) => `${segment} ${packets} ${sha256}`).sort()); // prettier-ignore
+  });
+
+  it('that is packed is read by tshark and unpacks to what was hashed', () => {
+    for (const layout of ['host', 'none', 'packed'])
+      for (const { file, packets, sha256 } of sidecars(layout).slice(0, 4)) {
+        const path = join(at(layout), file);
+        const lines = execFileSync('tshark', ['-r', path, '-T', 'fields', '-e', 'frame.number'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 1 << 26 }); // prettier-ignore
+        expect(lines.split('\n').length - 1).toBe(packets);
+        const unpack = file.endsWith('.gz') ? 'zcat' : 'zstdcat';
+        const hash = execFileSync('sh', ['-c', `${unpack} '${path}' | sha256sum`], { encoding: 'utf8' });
+        expect(hash.split(' ')[0]).toBe(sha256);
+      }
+  });
+});
+
+describe('custody', () => {
+  const verify = (...words: string[]) => {
+    const child = new Program('forwarder', ['verify', '-a', at('edge'), '--key', at('edge.custody.key.pub'), ...words]); // prettier-ignore
+    let out = '';
+    child.child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+    return child.exited.then(({ code }) => ({ code, out }));
+  };
+
+  it('is proven by verify, and by openssl alone', async () => {
+    const { code, out } = await verify('--json');
+    expect(code).toBe(0);
+    const [place] = (JSON.parse(out) as { places: { segmentsProven: number; head: string }[] }).places;
+    expect(place?.segmentsProven).toBe(sidecars('edge').length);
+    expect((await verify('--head', place?.head ?? '')).code).toBe(0);
+    expect((await verify('--head', '0'.repeat(64))).code).toBe(9);
+    const manifests = join(at('edge'), 'manifests');
+    execFileSync('openssl', ['pkeyutl', '-verify', '-pubin', '-inkey', at('edge.custody.key.pub'), '-rawin', '-in', join(manifests, '00000001.json'), '-sigfile', join(manifests, '00000001.sig')]); // prettier-ignore
+    expect(statSync(at('edge.custody.key')).mode & 0o077).toBe(0);
+  });
+
+  it('is broken by every way to change what was sealed', async () => {
+    const segments = readdirSync(at('edge')).filter((name) => name.endsWith('.pcap'));
+    const [name = ''] = segments;
+    const path = join(at('edge'), name);
+    const sidecar = path.replace('.pcap', '.json');
+    const manifest = join(at('edge'), 'manifests/00000001.json');
+    const withChange = async (file: string, change: (bytes: Buffer) => Buffer | null, told: string) => {
+      const before = readFileSync(file);
+      const after = change(Buffer.from(before));
+      if (after === null) unlinkSync(file);
+      else writeFileSync(file, after);
+      const { code, out } = await verify();
+      writeFileSync(file, before);
+      expect(code, told).toBe(9);
+      expect(out).toContain(told);
+    };
+    const flip = (bytes: Buffer): Buffer => {
+      bytes[bytes.length - 3] = (bytes.at(-3) as number) ^ 1;
+      return bytes;
+    };
+    await withChange(path, flip, `${name} was changed`);
+    await withChange(path, () => null, 'its packets are not here');
+    await withChange(sidecar, flip, 'its sidecar was changed');
+    await withChange(manifest, flip, 'its signature is not that of the key');
+    await withChange(manifest, (bytes) => Buffer.concat([bytes, Buffer.from(' ')]), 'its signature');
+    await withChange(manifest.replace('.json', '.sig'), () => null, 'its signature is missing');
+    expect((await verify()).code).toBe(0);
+  });
+});
+
+describe('retention', () => {
+  it('deletes the oldest by its limits, never what is held, and verify knows what was deleted', async () => {
+    const edge = join(directory, 'kept');
+    const yaml = at('kept.yaml');
+    const base = `sensor: cell-1\ncapture: {driver: file, files: [${plant}]}\narchive: {rotation: 1m}\noutput_directories: {pcap_raw_output_path: ${edge}}\n`;
+    writeFileSync(yaml, base);
+    await run('forwarder', '-c', yaml);
+    const names = (): string[] => readdirSync(edge).filter((name) => name.endsWith('.pcap'));
+    const all = names();
+    for (const [i, name] of all.entries()) {
+      const closedAt = Date.now() / 1000 - 3600 - i;
+      utimesSync(join(edge, name.replace('.pcap', '.json')), closedAt, closedAt);
+    }
+    await run('forwarder', 'hold', 'add', '-c', yaml, '--host', '10.1.1.10', '--reason', 'incident 42');
+    const bytes = readdirSync(edge).reduce((sum, name) => sum + statSync(join(edge, name)).size, 0);
+    appendFileSync(yaml, `retention: {total_size: ${Math.round(bytes / 2)}B, interval: 100ms}\n`);
+    writeFileSync(yaml, readFileSync(yaml, 'utf8').replace(/capture: .*/, 'capture: {driver: stdin}'));
+    const forwarder = new Program('forwarder', ['-c', yaml]);
+    await forwarder.line('A segment was deleted.');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    forwarder.child.stdin?.end();
+    await forwarder.stop();
+    const deleted = forwarder.log.filter(({ msg }) => msg === 'A segment was deleted.');
+    const left = new Set(names());
+    expect(all.filter((name) => !left.has(name))).toHaveLength(deleted.length);
+    expect(deleted.length).toBeGreaterThan(5);
+    const held = (JSON.parse((await run('forwarder', 'export', '-a', edge, '--list', '--json', '--host', '10.1.1.10', '--to', '2026-01-06')).out) as ExportReport); // prettier-ignore
+    expect(held.packets).toBeGreaterThanOrEqual(shown('ip.addr == 10.1.1.10 || arp.src.proto_ipv4 == 10.1.1.10 || arp.dst.proto_ipv4 == 10.1.1.10')); // prettier-ignore
+    const { out } = await run('forwarder', 'verify', '-c', yaml);
+    expect(out).toContain(`${deleted.length} deleted by the rules`);
+    expect(out).toContain('good');
+  }, 60_000);
+});
+
+describe('a kill', () => {
+  it('leaves nothing unfinished: the next start repairs, indexes, seals and hands over', async () => {
+    const edge = join(directory, 'killed');
+    const yaml = at('killed.yaml');
+    writeFileSync(
+      yaml,
+      `sensor: cell-1\ncapture: {driver: file, files: [${plant}], speed: 120}\narchive: {rotation: 1m, flush_interval: 50ms}\noutput_directories: {pcap_raw_output_path: ${edge}}\non_close:\n  - {link: ${at('killed-links')}}\n  - {command: [/bin/sh, -c, "echo {segment} >> ${at('killed.txt')}"]}\n`,
+    );
+    for (let round = 0; round < 3; round++) {
+      const forwarder = new Program('forwarder', ['-c', yaml]);
+      await forwarder.line('Started.');
+      await new Promise((resolve) => setTimeout(resolve, 700 + 300 * round));
+      forwarder.child.kill('SIGKILL');
+      await forwarder.exited;
+    }
+    await run('forwarder', '-c', yaml);
+    const segments = readdirSync(edge).filter((name) => name.endsWith('.pcap'));
+    for (const name of segments) {
+      expect(existsSync(join(edge, name.replace('.pcap', '.json'))), name).toBe(true);
+      expect(existsSync(join(edge, name.replace('.pcap', '.idx'))), name).toBe(true);
+    }
+    const all = readdirSync(edge).filter((name) => name.endsWith('.json')).map((name) => parseSidecar(readFileSync(join(edge, name), 'utf8'))); // prettier-ignore
+    expect(all.some((sidecar) => sidecar?.recovered === true)).toBe(true);
+    expect(readdirSync(at('killed-links')).sort()).toEqual(segments.map((name) => `cell-1_${name}`).sort());
+    expect(new Set(readFileSync(at('killed.txt'), 'utf8').trim().split('\n'))).toEqual(new Set(segments));
+    expect((await run('forwarder', 'verify', '-c', yaml)).out).toMatch(new RegExp(`good .* ${segments.length} segments proven`)); // prettier-ignore
+    for (const name of segments) execFileSync('tcpdump', ['-nr', join(edge, name), '-w', '/dev/null'], { stdio: 'pipe' }); // prettier-ignore
+  }, 60_000);
+});
