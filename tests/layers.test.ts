@@ -23,7 +23,7 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   export: ['base', 'system', 'packet', 'pcap', 'archive', 'catalog'],
   config: ['base', 'system', 'packet', 'filter', 'archive', 'keep'],
   observe: ['base', 'system'],
-  daemon: ['base', 'system', 'observe', 'packet', 'pcap', 'config', 'archive', 'catalog', 'export'],
+  daemon: ['base', 'system', 'observe', 'packet', 'pcap', 'config', 'archive', 'catalog', 'keep', 'export'],
 };
 
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */

@@ -29,6 +29,7 @@ import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
+import { IGNORABLE } from './dedupe/packet-digest.ts';
 
 const MIB = 2 ** 20;
 /** IFNAMSIZ - 1. */
@@ -218,6 +219,12 @@ const forward = z.strictObject({
   allow_plaintext: allowPlaintext,
   compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
   filter: expression.nullish(),
+  dedupe: z
+    .strictObject({
+      window: duration(1, 10_000).default(10),
+      ignore: z.array(z.enum(IGNORABLE).describe(`write ${IGNORABLE.join(', ')}`)).default([]),
+    })
+    .optional(),
   snaplen,
   priority: z.array(expression).max(CLASSES_MAX).default([]),
   max_rate: bitRate.optional(),

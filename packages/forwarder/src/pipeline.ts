@@ -2,7 +2,7 @@
  * The forwarder's row, and the only file that knows two of its stations:
  *
  *   NIC ─ring─▶ capture ─┬─▶ archive              hourly PCAP per source, on this box
- *                        └─▶ select ─▶ uplink     batch, compress ─▶ spool ─▶ TCP ─▶ collector
+ *                        └─▶ dedupe ─▶ select ─▶ uplink     batch, compress ─▶ spool ─▶ TCP ─▶ collector
  *
  * What must stay true:
  * - a batch goes to the archive before it is offered to the uplink: the link may drop, the disk should not;
@@ -42,6 +42,7 @@ import {
   tlsEvents,
   uplinkEvents,
 } from './events.ts';
+import { DuplicateFilter } from './dedupe/duplicate-filter.ts';
 import { ForwardSelection } from './filter/forward-selection.ts';
 import { Spool } from './spool/spool.ts';
 import { dialTls } from './tunnel/dial-tls.ts';
@@ -112,6 +113,7 @@ class Forwarder implements RunningDaemon {
   readonly #keeper: Keeper | null;
   readonly #uplink: Uplink | null;
   readonly #selection: ForwardSelection;
+  readonly #duplicates: DuplicateFilter | null;
   readonly #isPlaintext: boolean;
   readonly #tls: TlsIdentity | null;
   #config: ForwarderConfig;
@@ -129,6 +131,9 @@ class Forwarder implements RunningDaemon {
     const { tls } = config.forward ?? {};
     this.#tls = tls === undefined ? null : new TlsIdentity(tls, tlsEvents(context.log));
     this.#selection = selection;
+    const { dedupe } = config.forward ?? {};
+    this.#duplicates =
+      dedupe === undefined ? null : new DuplicateFilter({ windowMs: dedupe.window, ignore: dedupe.ignore });
     this.#context = context;
     this.#capture = capture;
     this.#archive = archive;
@@ -163,6 +168,8 @@ class Forwarder implements RunningDaemon {
         uplink === undefined
           ? null
           : {
+              duplicatePackets: this.#duplicates?.counters.duplicatePackets ?? 0,
+              duplicateBytes: this.#duplicates?.counters.duplicateBytes ?? 0,
               filteredPackets: this.#selection.filteredPackets,
               offeredPackets: uplink.offeredPackets,
               recoveredPackets: uplink.recoveredPackets,
@@ -225,7 +232,8 @@ class Forwarder implements RunningDaemon {
     for await (const batch of this.#capture.batches(this.#context.stop)) {
       archive?.write(batch);
       if (uplink === null) continue;
-      this.#selection.offer(batch, uplink);
+      const wanted = this.#duplicates === null ? batch : this.#duplicates.apply(batch);
+      if (wanted !== null) this.#selection.offer(wanted, uplink);
       if (isPatient && !uplink.hasRoom()) await this.#waitForRoom(uplink);
     }
   }
@@ -328,6 +336,12 @@ class Forwarder implements RunningDaemon {
       archive_stored_packets: counters?.packetsStored ?? 0,
       archive_dropped_packets: counters === undefined ? 0 : droppedPackets(counters),
       forward_filtered_packets: this.#selection.filteredPackets,
+      ...(this.#duplicates === null
+        ? {}
+        : {
+            forward_seen_packets: this.#duplicates.counters.seenPackets,
+            forward_duplicate_packets: this.#duplicates.counters.duplicatePackets,
+          }),
     };
   }
 }

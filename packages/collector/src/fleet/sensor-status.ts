@@ -41,6 +41,8 @@ export const sensorStatusSchema = z.object({
   interfaceDroppedPackets: unknownYet,
   archiveDroppedPackets: unknownYet,
   uplinkDroppedPackets: unknownYet,
+  /** Of the packets that it captured: second copies, which it does not send. */
+  duplicateShare: unknownYet.default(null),
   queuedPackets: unknownYet,
   queuedBytes: unknownYet,
   spooledBytes: unknownYet,
@@ -87,6 +89,7 @@ export function statusOf(
     interfaceDroppedPackets: of('capture_interface_dropped_packets'),
     archiveDroppedPackets: of('archive_dropped_packets'),
     uplinkDroppedPackets: uplinkDropped(reported),
+    duplicateShare: shareOf(of('forward_duplicate_packets'), of('forward_seen_packets')),
     queuedPackets,
     queuedBytes: of('uplink_queued_bytes'),
     spooledBytes: of('uplink_spooled_bytes'),
@@ -104,6 +107,10 @@ function lagMs(queuedPackets: number | null, sensorNowMs: number, newestPacketAt
   if (queuedPackets === null) return null;
   if (queuedPackets === 0 || newestPacketAtMs === 0) return 0;
   return Math.max(0, Math.round(sensorNowMs - newestPacketAtMs));
+}
+
+function shareOf(part: number | null, whole: number | null): number | null {
+  return part === null || whole === null || whole === 0 ? null : part / whole;
 }
 
 function uplinkDropped(reported: Readonly<Record<string, number>>): number | null {
