@@ -20,10 +20,23 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tunnel: ['base', 'packet'],
   catalog: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
   keep: ['base', 'system', 'observe', 'packet', 'pcap', 'archive', 'catalog'],
-  export: ['base', 'system', 'packet', 'pcap', 'archive', 'catalog'],
+  feed: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
+  export: ['base', 'system', 'packet', 'pcap', 'archive', 'catalog', 'feed'],
   config: ['base', 'system', 'packet', 'filter', 'archive', 'keep'],
   observe: ['base', 'system'],
-  daemon: ['base', 'system', 'observe', 'packet', 'pcap', 'config', 'archive', 'catalog', 'keep', 'export'],
+  daemon: [
+    'base',
+    'system',
+    'observe',
+    'packet',
+    'pcap',
+    'config',
+    'archive',
+    'catalog',
+    'keep',
+    'feed',
+    'export',
+  ],
 };
 
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */

@@ -3,6 +3,7 @@ import { newCounters } from '@tapline/shared/archive/archive-options.ts';
 import { FIRST_ARCHIVE, type ArchiveSet } from '@tapline/shared/archive/archive-set.ts';
 import { archiveBooks } from '@tapline/shared/daemon/archive-books.ts';
 import { sumOfBooks, type Books } from '@tapline/shared/observe/books.ts';
+import type { Feeds } from '@tapline/shared/daemon/feeds.ts';
 import type { Keeper } from '@tapline/shared/keep/keeper.ts';
 import type { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
 import type { DatagramIntake } from './listen/datagram-intake.ts';
@@ -25,6 +26,7 @@ export interface CountedStations {
   readonly sensors: readonly SensorIntake[];
   readonly archives: readonly ArchiveSet[];
   readonly keeper: Keeper;
+  readonly feeds: Feeds;
 }
 
 export function collectorBooks(stations: CountedStations): Books {
@@ -55,6 +57,7 @@ export function collectorBooks(stations: CountedStations): Books {
     },
     ...booksOfArchives(archives),
     keeper: stations.keeper.books(),
+    feeds: stations.feeds.books(),
     sensors: sensors.map((intake) => ({
       sensor: intake.sensor,
       connectedNow: intake.isConnected ? 1 : 0,

@@ -32,6 +32,7 @@ import { RESUME_NAME } from './session/resume-point.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
+import { Feeds } from '@tapline/shared/daemon/feeds.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
 import type { TlsFiles } from '@tapline/shared/system/tls-files.ts';
 import { TlsIdentity } from '@tapline/shared/system/tls-identity.ts';
@@ -84,6 +85,7 @@ class Collector implements RunningDaemon {
   readonly #context: DaemonContext;
   readonly #openFiles: OpenFiles;
   readonly #keeper: Keeper;
+  readonly #feeds: Feeds;
   readonly #stores = new Map<string, ArchiveStore>();
   readonly #sessions: SessionTable;
   readonly #plain: PlainIntake;
@@ -105,6 +107,17 @@ class Collector implements RunningDaemon {
     this.#keeper = new Keeper(
       keeperOptions(config, false, `tapline-collector ${packageVersion()}`),
       keeperEvents(context.log),
+    );
+    this.#feeds = new Feeds(
+      config.pcap_over_ip,
+      {
+        root: config.output_directories.pcap_raw_output_path,
+        isSinglePlace: false,
+        flush: () => {
+          for (const [, archives] of this.#allArchives()) archives.flush();
+        },
+      },
+      context.log,
     );
     this.#sessions = new SessionTable(
       {
@@ -140,12 +153,14 @@ class Collector implements RunningDaemon {
       clock: systemTunnelClock,
       deliver: (peer, batch) => {
         this.#plainArchives.write(peer, batch);
+        this.#feeds.offer(peer, batch);
       },
     });
     this.#mirrored = new PlainIntake('auto', {
       clock: systemTunnelClock,
       deliver: (name, batch) => {
         this.#plainArchives.write(name, batch);
+        this.#feeds.offer(name, batch);
       },
     });
     this.finished = aborted(context.stop).then(() => this.#close());
@@ -192,6 +207,7 @@ class Collector implements RunningDaemon {
         'Packets are taken from other machines without encryption or authentication.',
       );
     await this.#openMirrors();
+    await this.#feeds.open();
     log.info(
       { address: address.address, port: address.port, protocol, tls: this.#tls !== null },
       'Listening for sensors.',
@@ -257,6 +273,7 @@ class Collector implements RunningDaemon {
       sensors: this.#sessions.sensors,
       archives: [...this.#allArchives()].map(([, archive]) => archive),
       keeper: this.#keeper,
+      feeds: this.#feeds,
     });
   }
 
@@ -281,6 +298,7 @@ class Collector implements RunningDaemon {
       'retention',
       'on_close',
       'custody',
+      'pcap_over_ip',
       'limits',
       'metrics',
     ] as const;
@@ -302,6 +320,7 @@ class Collector implements RunningDaemon {
     this.#fleet?.close();
     this.#tcp?.close();
     await this.#plainArchives.close();
+    await this.#feeds.close();
     await this.#keeper.close(KEEPER_DEADLINE_MS);
     const dropped = [...this.#allArchives()].reduce(
       (total, [, archives]) => total + archives.packetsDropped,
@@ -333,6 +352,9 @@ class Collector implements RunningDaemon {
       { directory: this.#directoryOf(sensor), bytesMax: this.#config.limits.sensor_disk },
       {
         files: systemFiles,
+        written: (batch) => {
+          this.#feeds.offer(sensor, batch);
+        },
         events: {
           ...storeEvents(log, sensor),
           finished: (name) => {

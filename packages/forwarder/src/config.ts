@@ -7,6 +7,7 @@
 import { hostname } from 'node:os';
 import { archiveFields, furtherArchives, routingRules } from '@tapline/shared/config/archive-fields.ts';
 import { custody, onClose, retention, verifyKeep } from '@tapline/shared/config/keep-fields.ts';
+import { pcapOverIp } from '@tapline/shared/config/feed-fields.ts';
 import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import {
   allowPlaintext,
@@ -259,6 +260,7 @@ export const forwarderSchema = z
     retention,
     on_close: onClose,
     custody,
+    pcap_over_ip: pcapOverIp('ethernet'),
     forward: forward.optional(),
     metrics,
     log,
@@ -337,10 +339,28 @@ export function plaintextOf({ value: { forward }, leaves }: LoadedConfig<Forward
   return { isPlaintext: isNeeded && isRemote, isLegacy: leaves.every((leaf) => SECUREOT_KEYS.has(leaf)) };
 }
 
+/** A probe opens no door into the plant, and hands its packets to nobody else. */
+function verifyFeeds(loaded: LoadedConfig<ForwarderConfig>): void {
+  const { value } = loaded;
+  for (const [index, { listen, connect, from }] of value.pcap_over_ip.entries()) {
+    const [key, where] =
+      listen === undefined ? (['connect', connect] as const) : (['listen', listen] as const);
+    if (where !== undefined && !isLoopback(where.host))
+      throw loaded.problem(
+        ['pcap_over_ip', index, key],
+        'is not an address of this machine: a probe opens no door into the plant',
+        'write a loopback address, such as 127.0.0.1:57012',
+      );
+    if (from !== undefined && !value.archive.enable)
+      throw loaded.problem(['pcap_over_ip', index, 'from'], 'needs the archive, which is not enabled', 'take it out, or write archive: {enable: true}'); // prettier-ignore
+  }
+}
+
 /** Throws CONFIG_INVALID where plaintext would leave this machine and nobody has said that it may. */
 export function verifyForwarder(loaded: LoadedConfig<ForwarderConfig>): void {
   verifyArchives(loaded);
   verifyKeep(loaded);
+  verifyFeeds(loaded);
   const { isPlaintext, isLegacy } = plaintextOf(loaded);
   const { forward } = loaded.value;
   // `cipher: none` is as many words as `allow_plaintext: true`.

@@ -26,6 +26,7 @@ import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_ARCHIVE, EXIT_CLEAN, EXIT_NOT_DRAINED } from '@tapline/shared/daemon/exit-code.ts';
 import { systemTunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
+import { Feeds } from '@tapline/shared/daemon/feeds.ts';
 import { archiveBooks } from '@tapline/shared/daemon/archive-books.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
 import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
@@ -74,6 +75,7 @@ export async function startForwarder(
     throw error;
   }
   try {
+    await row.openFeeds();
     await capture.open();
   } catch (error) {
     await row.abandon();
@@ -111,6 +113,7 @@ class Forwarder implements RunningDaemon {
   readonly #capture: CaptureSource;
   readonly #archive: ArchiveSet | null;
   readonly #keeper: Keeper | null;
+  readonly #feeds: Feeds;
   readonly #uplink: Uplink | null;
   readonly #selection: ForwardSelection;
   readonly #duplicates: DuplicateFilter | null;
@@ -138,6 +141,17 @@ class Forwarder implements RunningDaemon {
     this.#capture = capture;
     this.#archive = archive;
     this.#keeper = keeper;
+    this.#feeds = new Feeds(
+      config.pcap_over_ip,
+      {
+        root: config.output_directories.pcap_raw_output_path,
+        isSinglePlace: true,
+        flush: () => {
+          this.#archive?.flush();
+        },
+      },
+      context.log,
+    );
     this.#uplink = this.#createUplink(udp);
   }
 
@@ -148,8 +162,13 @@ class Forwarder implements RunningDaemon {
     return this;
   }
 
+  openFeeds(): Promise<void> {
+    return this.#feeds.open();
+  }
+
   /** The capture could not be opened. */
   async abandon(): Promise<void> {
+    await this.#feeds.close();
     await this.#uplink?.drain(0);
     await this.#archive?.close();
     await this.#keeper?.close(0);
@@ -163,6 +182,7 @@ class Forwarder implements RunningDaemon {
       capture: { ...this.#capture.counters() },
       archive: first === null ? null : archiveBooks(first),
       keeper: this.#keeper?.books() ?? null,
+      feeds: this.#feeds.books(),
       archives: further.map(({ name, archive }) => ({ archive: name, ...archiveBooks(archive) })),
       uplink:
         uplink === undefined
@@ -204,6 +224,7 @@ class Forwarder implements RunningDaemon {
       'retention',
       'on_close',
       'custody',
+      'pcap_over_ip',
       'forward',
       'metrics',
     ] as const;
@@ -231,6 +252,7 @@ class Forwarder implements RunningDaemon {
     const uplink = this.#uplink;
     for await (const batch of this.#capture.batches(this.#context.stop)) {
       archive?.write(batch);
+      this.#feeds.offer(this.#config.sensor, batch);
       if (uplink === null) continue;
       const wanted = this.#duplicates === null ? batch : this.#duplicates.apply(batch);
       if (wanted !== null) this.#selection.offer(wanted, uplink);
@@ -253,6 +275,7 @@ class Forwarder implements RunningDaemon {
 
   async #close(): Promise<number> {
     await this.#capture.close();
+    await this.#feeds.close();
     this.#archive?.flush();
     const abandoned = this.#uplink === null ? 0 : await this.#drain(this.#uplink);
     await this.#archive?.close();

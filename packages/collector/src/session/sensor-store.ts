@@ -52,6 +52,8 @@ export interface ArchiveStoreOptions {
 export interface ArchiveStoreDependencies {
   readonly files: Files;
   readonly events: ArchiveStoreEvents;
+  /** Told of each batch that was written, lent: after the archive has it. */
+  readonly written?: (batch: Batch) => void;
   /** Builds the archives of that sensor, the first in that directory; they must be given these events beside the caller's own. */
   readonly createArchives: (events: ArchiveEvents) => ArchiveSet;
 }
@@ -61,6 +63,7 @@ export class ArchiveStore implements SensorStore {
   readonly #directory: string;
   readonly #files: Files;
   readonly #events: ArchiveStoreEvents;
+  readonly #written: ((batch: Batch) => void) | undefined;
   readonly #resume: ResumePointFile;
   readonly #gaps: GapList;
   readonly #size: ArchiveSize;
@@ -76,6 +79,7 @@ export class ArchiveStore implements SensorStore {
     this.#directory = options.directory;
     this.#files = dependencies.files;
     this.#events = dependencies.events;
+    this.#written = dependencies.written;
     this.#resume = new ResumePointFile(this.#files, this.#directory);
     this.#gaps = new GapList(this.#files, this.#directory);
     this.archives = dependencies.createArchives({
@@ -118,6 +122,7 @@ export class ArchiveStore implements SensorStore {
   write(batch: Batch): void {
     assert(!this.#isSealing, 'a batch was written between a commit and its snapshot');
     this.archives.write(batch);
+    this.#written?.(batch);
   }
 
   writeGap(gap: GapEntry): void {
