@@ -21,6 +21,7 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   catalog: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
   keep: ['base', 'system', 'observe', 'packet', 'pcap', 'archive', 'catalog'],
   feed: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
+  control: ['base'],
   export: ['base', 'system', 'packet', 'pcap', 'archive', 'catalog', 'feed'],
   config: ['base', 'system', 'packet', 'filter', 'archive', 'keep'],
   observe: ['base', 'system'],

@@ -5,6 +5,8 @@ import { indexCommand } from '@tapline/shared/daemon/index-command.ts';
 import { verifyCommand } from '@tapline/shared/daemon/verify-command.ts';
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { collectorSchema, verifyCollector } from './config.ts';
+import { edgeOptions, exportFromEdge } from './edge-export.ts';
+import { extcapCommand } from './extcap-command.ts';
 import { startCollector } from './pipeline.ts';
 import { pkiCommand } from './pki-command.ts';
 import { udpKeyCommand } from './udp-key-command.ts';
@@ -29,10 +31,11 @@ await runProgram({
     'tapline-collector pki issue plant-a-cell-3',
   ],
   commands: [
-    exportCommand(program),
+    exportCommand({ ...program, extend: edgeOptions, instead: exportFromEdge }),
     indexCommand(program),
     verifyCommand(program),
     holdCommand(program),
+    extcapCommand(),
     sensorsCommand(),
     pkiCommand(),
     udpKeyCommand(),

@@ -52,6 +52,7 @@ import {
   storeEvents,
   tlsEvents,
 } from './events.ts';
+import { ControlServer } from './control/control-server.ts';
 import { FleetStatus } from './fleet/fleet-status.ts';
 import { DatagramIntake, type DatagramKey } from './listen/datagram-intake.ts';
 import { MirrorIntake } from './listen/mirror/mirror-intake.ts';
@@ -96,6 +97,7 @@ class Collector implements RunningDaemon {
   #tls: TlsIdentity | null = null;
   #config: CollectorConfig;
   #fleet: FleetStatus | null = null;
+  #control: ControlServer | null = null;
   #tcp: TcpListener | null = null;
   #udp: UdpListener | null = null;
   #datagrams: DatagramIntake | null = null;
@@ -208,10 +210,31 @@ class Collector implements RunningDaemon {
       );
     await this.#openMirrors();
     await this.#feeds.open();
+    await this.#openControl();
     log.info(
       { address: address.address, port: address.port, protocol, tls: this.#tls !== null },
       'Listening for sensors.',
     );
+  }
+
+  async #openControl(): Promise<void> {
+    const root = this.#config.output_directories.pcap_raw_output_path;
+    this.#control = new ControlServer(root, {
+      sensors: () =>
+        this.#sessions.sensors.map(({ sensor, isConnected }) => ({ sensor, connected: isConnected })),
+      stream: (request, socket) => {
+        this.#feeds.serve(request, socket);
+      },
+      edge: (sensor) => this.#sessions.sensors.find((intake) => intake.sensor === sensor)?.edge ?? null,
+    });
+    try {
+      await this.#control.open();
+    } catch (error) {
+      this.#context.log.warn(
+        { archive: root, problem: messageOf(error) },
+        'The control socket cannot be opened: `export --edge` and Wireshark’s interfaces will not work.',
+      );
+    }
   }
 
   async #openMirrors(): Promise<void> {
@@ -321,6 +344,7 @@ class Collector implements RunningDaemon {
     this.#tcp?.close();
     await this.#plainArchives.close();
     await this.#feeds.close();
+    this.#control?.close();
     await this.#keeper.close(KEEPER_DEADLINE_MS);
     const dropped = [...this.#allArchives()].reduce(
       (total, [, archives]) => total + archives.packetsDropped,

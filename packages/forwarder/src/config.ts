@@ -261,6 +261,12 @@ export const forwarderSchema = z
     on_close: onClose,
     custody,
     pcap_over_ip: pcapOverIp('ethernet'),
+    edge: z
+      .strictObject({
+        enable: z.boolean().default(false).describe('write true or false'),
+        max_rate: bitRate.default(250_000),
+      })
+      .prefault({}),
     forward: forward.optional(),
     metrics,
     log,
@@ -268,6 +274,11 @@ export const forwarderSchema = z
   .refine(({ forward: send }) => send?.protocol !== 'udp-tunnel' || send.udp !== undefined, {
     path: ['forward', 'udp'],
     error: 'is missing: protocol is udp-tunnel',
+  })
+  .refine(({ edge, archive: store }) => !edge.enable || store.enable, {
+    path: ['edge', 'enable'],
+    error: 'needs the archive, which is not enabled',
+    when: always,
   })
   .refine(isGoingSomewhere, {
     path: ['archive', 'enable'],

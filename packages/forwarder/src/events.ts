@@ -7,6 +7,7 @@ import type { SpoolEvents } from './spool/spool.ts';
 import type { UplinkEvents } from './tunnel/uplink.ts';
 import type { Keeper } from '@tapline/shared/keep/keeper.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
+import type { EdgeEvents } from './edge/edge-responder.ts';
 
 export function captureEvents(log: Log): CaptureEvents {
   return {
@@ -137,6 +138,17 @@ export function keeperEvents(log: Log): ConstructorParameters<typeof Keeper>[1] 
         { problem: messageOf(error) },
         'The keeper of the archive died: segments are not finished any more.',
       );
+    },
+  };
+}
+
+export function edgeEvents(log: Log): EdgeEvents {
+  return {
+    asked: (query) => {
+      log.info(query, 'The collector asks for packets of the archive here.');
+    },
+    answered: (answer) => {
+      log[answer.error === undefined ? 'info' : 'warn'](answer, 'The collector’s query was answered.');
     },
   };
 }

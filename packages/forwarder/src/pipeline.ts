@@ -38,11 +38,13 @@ import { plaintextOf, type ForwarderConfig } from './config.ts';
 import {
   archiveEvents,
   captureEvents,
+  edgeEvents,
   keeperEvents,
   spoolEvents,
   tlsEvents,
   uplinkEvents,
 } from './events.ts';
+import { EdgeResponder } from './edge/edge-responder.ts';
 import { DuplicateFilter } from './dedupe/duplicate-filter.ts';
 import { ForwardSelection } from './filter/forward-selection.ts';
 import { Spool } from './spool/spool.ts';
@@ -114,6 +116,7 @@ class Forwarder implements RunningDaemon {
   readonly #archive: ArchiveSet | null;
   readonly #keeper: Keeper | null;
   readonly #feeds: Feeds;
+  readonly #edge: EdgeResponder | null;
   readonly #uplink: Uplink | null;
   readonly #selection: ForwardSelection;
   readonly #duplicates: DuplicateFilter | null;
@@ -152,6 +155,7 @@ class Forwarder implements RunningDaemon {
       },
       context.log,
     );
+    this.#edge = this.#createEdge();
     this.#uplink = this.#createUplink(udp);
   }
 
@@ -183,6 +187,7 @@ class Forwarder implements RunningDaemon {
       archive: first === null ? null : archiveBooks(first),
       keeper: this.#keeper?.books() ?? null,
       feeds: this.#feeds.books(),
+      edge: this.#edge === null ? null : { ...this.#edge.counters },
       archives: further.map(({ name, archive }) => ({ archive: name, ...archiveBooks(archive) })),
       uplink:
         uplink === undefined
@@ -225,6 +230,7 @@ class Forwarder implements RunningDaemon {
       'on_close',
       'custody',
       'pcap_over_ip',
+      'edge',
       'forward',
       'metrics',
     ] as const;
@@ -321,12 +327,26 @@ class Forwarder implements RunningDaemon {
       {
         events: uplinkEvents(this.#context.log),
         spool: this.#createSpool(),
+        ...(this.#edge === null ? {} : { edge: this.#edge }),
         ...(this.#tls === null
           ? {}
           : { dial: dialTls(() => (this.#tls as TlsIdentity).files, forward.tls?.server_name) }),
         interfaces: () => this.#capture.interfaces.map(({ name, linkType }, id) => ({ id, name, linkType })),
         report: () => this.#reported(),
       },
+    );
+  }
+
+  #createEdge(): EdgeResponder | null {
+    const { edge, output_directories: directories } = this.#config;
+    if (!edge.enable) return null;
+    return new EdgeResponder(
+      { root: directories.pcap_raw_output_path, bytesPerSecond: Math.max(1, edge.max_rate) },
+      systemTunnelClock,
+      () => {
+        this.#archive?.flush();
+      },
+      edgeEvents(this.#context.log),
     );
   }
 

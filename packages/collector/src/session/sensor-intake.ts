@@ -18,6 +18,7 @@ import { batchTimeSpan, capturedBytesOf, decodeBatch } from '@tapline/shared/tun
 import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { DiskLimit } from './disk-limit.ts';
+import { EdgeDesk } from './edge-desk.ts';
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 import type { GapEntry } from './gap-list.ts';
 import type { EpochMark, OneWayProgress } from './resume-point.ts';
@@ -106,6 +107,8 @@ export class SensorIntake {
   /** Of the session there is, or the last one. */
   peer = '';
   software = '';
+  /** Queries to the sensor's own archive. */
+  readonly edge = new EdgeDesk();
   /** Names of what it captures on. */
   interfaces: readonly string[] = [];
   connectedAtMs = 0;
@@ -202,7 +205,9 @@ export class SensorIntake {
   }
 
   detach(session: AttachedSession): void {
-    if (this.#session === session) this.#session = null;
+    if (this.#session !== session) return;
+    this.#session = null;
+    this.edge.detach();
   }
 
   /** Throws `OperatingError('TUNNEL_PROTOCOL')` when the frame is damaged or others are missing before it. */

@@ -10,10 +10,13 @@
 import type { Duplex } from 'node:stream';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { CODEC_NAMES, type CodecName } from '@tapline/shared/tunnel/codec.ts';
+import { decodeAnswer, decodeAnswered } from '@tapline/shared/tunnel/edge-messages.ts';
 import { FrameDecoder } from '@tapline/shared/tunnel/frame-decoder.ts';
 import {
   BATCH_PAYLOAD_BYTES_MAX,
   FRAME_ACK,
+  FRAME_ANSWER,
+  FRAME_ANSWERED,
   FRAME_BATCH,
   FRAME_BYE,
   FRAME_GAP,
@@ -247,6 +250,12 @@ export class Session implements AttachedSession {
       case FRAME_REPORT:
         intake.report = { ...decodeReport(frame), receivedAtMs: this.#clock.wallMs() };
         break;
+      case FRAME_ANSWER:
+        intake.edge.answer(decodeAnswer(frame));
+        break;
+      case FRAME_ANSWERED:
+        intake.edge.answered(decodeAnswered(frame));
+        break;
       case FRAME_HEARTBEAT:
         this.#heartbeat(frame, intake);
         break;
@@ -299,6 +308,10 @@ export class Session implements AttachedSession {
       }),
     );
     this.#dependencies.events.sessionOpened?.({ sensor: hello.sensor, peer: this.peer, hello, nextSequence });
+    if (hello.edge === true)
+      intake.edge.attach((frame) => {
+        this.#write(frame);
+      });
     this.#armHeartbeat();
     this.#handleFrames(null);
   }

@@ -9,6 +9,8 @@ export interface Introduction {
   readonly software: string;
   readonly compression: CodecName;
   readonly interfaces: readonly InterfaceName[];
+  /** Queries to the archive here are answered. */
+  readonly edge: boolean;
   readonly sentAtMs: number;
 }
 
@@ -19,7 +21,7 @@ export function helloOf(
   announced: readonly Lane[],
   collector: string,
 ): Hello {
-  const { sensor, software, compression, interfaces, sentAtMs } = introduction;
+  const { sensor, software, compression, interfaces, edge, sentAtMs } = introduction;
   const [first, ...others] = announced;
   return {
     sensor,
@@ -31,6 +33,7 @@ export function helloOf(
         ? ['none']
         : [compression, ...CODEC_NAMES.filter((name) => name !== compression)],
     interfaces: [...interfaces],
+    ...(edge ? { edge } : {}),
     sentAtMs,
   };
 }

@@ -282,6 +282,12 @@ export class TunnelUplink implements Uplink {
         clockCompared: (offsetMs) => {
           this.counters.clockOffsetMs = offsetMs;
         },
+        asked: (query) => {
+          this.#dependencies.edge?.query(query, (frame) => this.#sendAnswer(frame));
+        },
+        credited: (credit) => {
+          this.#dependencies.edge?.credit(credit);
+        },
         writable: () => {
           this.#pump();
         },
@@ -295,7 +301,8 @@ export class TunnelUplink implements Uplink {
   #introduction(): Introduction {
     const { sensor, software = 'tapline-forwarder', compression } = this.#options;
     const interfaces = this.#dependencies.interfaces?.() ?? [];
-    return { sensor, software, compression, interfaces, sentAtMs: this.#clock.wallMs() };
+    const edge = this.#dependencies.edge !== undefined;
+    return { sensor, software, compression, interfaces, edge, sentAtMs: this.#clock.wallMs() };
   }
 
   #welcomed(welcome: Welcome, announced: readonly Lane[]): void {
@@ -377,7 +384,20 @@ export class TunnelUplink implements Uplink {
     this.#countedBytes = connection.sentBytes;
   }
 
+  /** Behind everything that is live: false while any of that waits, or the link takes no more. */
+  #sendAnswer(frame: Uint8Array): boolean {
+    const connection = this.#connection;
+    if (connection === null || !connection.isOpen || connection.isFull || this.#rate.waitMs() > 0)
+      return false;
+    if (this.#lanes.next() !== null) return false;
+    connection.write(frame);
+    this.#rate.spend(frame.byteLength);
+    this.#countSent(connection);
+    return true;
+  }
+
   #ended(reason: string, refusal: Refuse | null, clean: boolean): void {
+    this.#dependencies.edge?.disconnected();
     if (this.#connection !== null) this.#countSent(this.#connection);
     this.#connection = null;
     this.#preferred.stop();

@@ -8,11 +8,19 @@
  */
 import type { Duplex } from 'node:stream';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import {
+  decodeCredit,
+  decodeQuery,
+  type Credit,
+  type EdgeQuery,
+} from '@tapline/shared/tunnel/edge-messages.ts';
 import { FrameDecoder } from '@tapline/shared/tunnel/frame-decoder.ts';
 import {
   FRAME_ACK,
   FRAME_BYE,
+  FRAME_CREDIT,
   FRAME_HEARTBEAT,
+  FRAME_QUERY,
   FRAME_REFUSE,
   FRAME_TYPE_LAST,
   FRAME_WELCOME,
@@ -45,6 +53,9 @@ export interface ConnectionHandlers {
   acknowledged(lane: number, sequence: number): void;
   /** The collector's clock is ahead by so many milliseconds. */
   clockCompared(offsetMs: number): void;
+  /** Somebody asks for packets of the archive here. */
+  asked(query: EdgeQuery): void;
+  credited(credit: Credit): void;
   /** The socket takes bytes again. */
   writable(): void;
   /** Exactly once. `refusal` when the collector said no; `clean` after its BYE. */
@@ -152,6 +163,12 @@ export class UplinkConnection {
       case FRAME_REFUSE:
         this.#refusal = decodeRefuse(frame);
         this.#end(`the collector refused: ${this.#refusal.sentence}`);
+        break;
+      case FRAME_QUERY:
+        this.#handlers.asked(decodeQuery(frame));
+        break;
+      case FRAME_CREDIT:
+        this.#handlers.credited(decodeCredit(frame));
         break;
       case FRAME_BYE:
         this.#peerSaidBye = true;

@@ -8,6 +8,7 @@
  *
  * For all of them, at any moment and to the packet: offered + recovered = acknowledged + queued + dropped by reason.
  */
+import type { Credit, EdgeQuery } from '@tapline/shared/tunnel/edge-messages.ts';
 import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
@@ -132,6 +133,14 @@ export interface UplinkEvents {
   sendFailed?(failure: { readonly message: string }): void;
 }
 
+/** Who answers queries to the archive here. */
+export interface EdgeAnswerer {
+  /** `send`: false when the link has something better to do; to be asked again. */
+  query(query: EdgeQuery, send: (frame: Uint8Array) => boolean): void;
+  credit(credit: Credit): void;
+  disconnected(): void;
+}
+
 export interface UplinkDependencies {
   readonly events: UplinkEvents;
   readonly clock?: TunnelClock;
@@ -146,6 +155,8 @@ export interface UplinkDependencies {
   readonly interfaces?: () => readonly InterfaceName[];
   /** Counters of the whole forwarder for the collector's eyes; this station's own are added. */
   readonly report?: () => Readonly<Record<string, number>>;
+  /** Absent: queries are not answered. */
+  readonly edge?: EdgeAnswerer;
 }
 
 export interface Uplink {

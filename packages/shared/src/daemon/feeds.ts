@@ -1,4 +1,6 @@
 /** The feeds of a daemon: from its configuration to open doors, and what it does with them while it runs. */
+import type { Socket } from 'node:net';
+import type { ControlRequest } from '../control/control-protocol.ts';
 import type { FeedKeys } from '../config/feed-fields.ts';
 import { replayOf } from '../export/replay.ts';
 import { FeedDoor, type FeedDoorEvents } from '../feed/feed-door.ts';
@@ -10,6 +12,9 @@ import { messageOf } from '../base/errors.ts';
 import type { Batch } from '../packet/batch.ts';
 import { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '../packet/link-type.ts';
 import { readTlsFiles } from '../system/tls-files.ts';
+
+/** What may wait for a reader that came through the control socket. */
+const SERVED_BUFFER_BYTES = 64 * 1024 * 1024;
 
 /** Where the past of a feed is read from. */
 export interface FeedArchive {
@@ -60,14 +65,29 @@ export class Feeds {
     }
   }
 
-  /** A feed that has no door of its own: readers are brought by the caller. */
-  add(feed: LiveFeed): void {
+  /** A stream for one who asked through the control socket. Throws FILTER_INVALID. */
+  serve(request: Extract<ControlRequest, { command: 'stream' }>, socket: Socket): void {
+    const { sensor, filter, precision, spanMs } = request;
+    const linkType = request.linkType === 'raw' ? LINKTYPE_RAW : LINKTYPE_ETHERNET;
+    const feed = new LiveFeed(
+      {
+        name: 'control',
+        sensor,
+        filter,
+        linkType,
+        precision,
+        bufferBytesMax: SERVED_BUFFER_BYTES,
+        readersMax: 1,
+      },
+      feedEvents(this.#log),
+    );
+    socket.write('{"ok":true}\n');
     this.#feeds.push(feed);
-  }
-
-  remove(feed: LiveFeed): void {
-    const at = this.#feeds.indexOf(feed);
-    if (at >= 0) this.#feeds.splice(at, 1);
+    socket.once('close', () => {
+      const at = this.#feeds.indexOf(feed);
+      if (at >= 0) this.#feeds.splice(at, 1);
+    });
+    feed.join(socket, 'control', spanMs === 0 ? undefined : this.#replayOf(spanMs, sensor, linkType)());
   }
 
   /** A batch that was stored, lent. */
@@ -89,11 +109,14 @@ export class Feeds {
   }
 
   #replay({ from, sensor }: FeedKeys, linkType: number): ReturnType<typeof replayOf> | undefined {
-    if (from === undefined) return undefined;
+    return from === undefined ? undefined : this.#replayOf(from, sensor, linkType);
+  }
+
+  #replayOf(spanMs: number, sensor: string | undefined, linkType: number): ReturnType<typeof replayOf> {
     const { root, isSinglePlace } = this.#archive;
     return replayOf(
       { roots: [root], isSinglePlace, sensors: sensor === undefined ? [] : [sensor] },
-      { spanMs: from, linkType },
+      { spanMs, linkType },
       () => {
         this.#archive.flush();
       },

@@ -9,10 +9,14 @@ import { assert } from '../base/assert.ts';
 import { OperatingError, messageOf } from '../base/errors.ts';
 import type { Batch } from '../packet/batch.ts';
 import type { FileHeaderOptions, Precision } from './pcap-writer.ts';
-import { encodeFileHeader, transcodeToMicroseconds } from './pcap-writer.ts';
+import { encodeFileHeader, parseFileHeader, transcodeToMicroseconds } from './pcap-writer.ts';
+import { FILE_HEADER_BYTES } from './format.ts';
+import { RECORD_BYTES_MAX, RECORD_CAPTURED_BYTES, RECORD_HEADER_BYTES, readU32 } from '../packet/record.ts';
 
 /** Path that means stdout. */
 const STDOUT = '-';
+/** At least one whole record. */
+const RESUME_READ_BYTES = 1024 * 1024 + RECORD_BYTES_MAX;
 
 export class PcapFile {
   readonly name: string;
@@ -40,6 +44,39 @@ export class PcapFile {
     return file;
   }
 
+  /**
+   * Goes on in a file that was broken off: what of a last record is there is cut away. `packetCount` tells what the file has. Throws
+   * PCAP_INVALID for what is not a file of ours, ARCHIVE_FAILED.
+   */
+  static async resume(path: string): Promise<PcapFile> {
+    const handle = await open(path, 'r+').catch((error: unknown) => refuse(path, error));
+    const bytes = new Uint8Array(RESUME_READ_BYTES);
+    const { bytesRead } = await handle.read(bytes, 0, FILE_HEADER_BYTES, 0);
+    const header = parseFileHeader(bytes.subarray(0, bytesRead));
+    if (header.kind === 'malformed' || header.bigEndian || header.modified) {
+      await handle.close();
+      throw new OperatingError('PCAP_INVALID', `${path} cannot be gone on with: it is no PCAP file of Tapline's`, { file: path }); // prettier-ignore
+    }
+    const { linkType, precision } = header;
+    const file = new PcapFile(path, { linkType, precision }, handle);
+    let offset = FILE_HEADER_BYTES;
+    for (;;) {
+      const { bytesRead: count } = await handle.read(bytes, 0, bytes.byteLength, offset);
+      let at = 0;
+      while (count - at >= RECORD_HEADER_BYTES) {
+        const next = at + RECORD_HEADER_BYTES + readU32(bytes, at + RECORD_CAPTURED_BYTES);
+        if (next > count) break;
+        at = next;
+        file.packetCount++;
+      }
+      if (at === 0) break;
+      offset += at;
+    }
+    await handle.truncate(offset);
+    file.byteLength = offset;
+    return file;
+  }
+
   /** Writes a batch of the file's link type. The batch may be taken back once the promise is fulfilled. */
   async write(batch: Batch): Promise<void> {
     assert(batch.linkType === this.linkType, 'a PCAP file has one link type');
@@ -61,7 +98,7 @@ export class PcapFile {
     if (bytes.byteLength === 0) return;
     try {
       if (this.#handle === null) await writeStdout(bytes);
-      else await writeAll(this.#handle, bytes);
+      else await writeAll(this.#handle, bytes, this.byteLength);
     } catch (error) {
       refuse(this.name, error);
     }
@@ -69,9 +106,10 @@ export class PcapFile {
   }
 }
 
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   let offset = 0;
-  while (offset < bytes.byteLength) offset += (await handle.write(bytes, offset)).bytesWritten;
+  while (offset < bytes.byteLength)
+    offset += (await handle.write(bytes, offset, bytes.byteLength - offset, position + offset)).bytesWritten;
 }
 
 function writeStdout(bytes: Uint8Array): Promise<void> {

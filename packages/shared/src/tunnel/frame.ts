@@ -40,8 +40,12 @@ export const FRAME_HEARTBEAT = 7;
 export const FRAME_REFUSE = 8;
 export const FRAME_BYE = 9;
 export const FRAME_LANE = 10;
+export const FRAME_QUERY = 11;
+export const FRAME_ANSWER = 12;
+export const FRAME_ANSWERED = 13;
+export const FRAME_CREDIT = 14;
 /** Types from 1 to here are this version's; what lies beyond is skipped. */
-export const FRAME_TYPE_LAST = FRAME_LANE;
+export const FRAME_TYPE_LAST = FRAME_CREDIT;
 
 const TYPE_NAMES = [
   '',
@@ -55,6 +59,10 @@ const TYPE_NAMES = [
   'REFUSE',
   'BYE',
   'LANE',
+  'QUERY',
+  'ANSWER',
+  'ANSWERED',
+  'CREDIT',
 ] as const;
 
 export const CODEC_NONE = 0;

@@ -75,6 +75,8 @@ const hello = z.object({
   /** Every codec that may occur in this epoch, the preferred one first. */
   codecs: z.array(word).min(1).max(8),
   interfaces,
+  /** Queries to this forwarder's own archive are answered. */
+  edge: z.boolean().optional(),
   sentAtMs: timeMs,
 });
 

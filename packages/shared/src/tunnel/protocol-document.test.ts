@@ -35,6 +35,17 @@ import {
   encodeWelcome,
   type RefuseCode,
 } from './messages.ts';
+import {
+  ANSWER_PLAIN_BYTES_MAX,
+  decodeAnswer,
+  decodeAnswered,
+  decodeCredit,
+  decodeQuery,
+  encodeAnswer,
+  encodeAnswered,
+  encodeCredit,
+  encodeQuery,
+} from './edge-messages.ts';
 import { decodeBatch, encodeBatch } from './packet-batch.ts';
 import { copyOfRecords, decodeChunks } from './tunnel-test-support.ts';
 
@@ -102,6 +113,15 @@ describe('the worked example in docs/protocol.md', () => {
     const refuse = example('REFUSE');
     const { code, sentence } = decodeRefuse(refuse.frame);
     expect(Buffer.from(encodeRefuse(code as RefuseCode, sentence))).toEqual(refuse.bytes);
+    const query = example('QUERY');
+    expect(Buffer.from(encodeQuery(decodeQuery(query.frame)))).toEqual(query.bytes);
+    const credit = example('CREDIT');
+    expect(Buffer.from(encodeCredit(decodeCredit(credit.frame)))).toEqual(credit.bytes);
+    const answered = example('ANSWERED');
+    expect(Buffer.from(encodeAnswered(decodeAnswered(answered.frame)))).toEqual(answered.bytes);
+    const answer = decodeAnswer(example('ANSWER').frame);
+    expect(answer).toMatchObject({ id: 1, packets: 1, linkType: 101 });
+    expect(decodeAnswer(decodeChunks([encodeAnswer(answer)])[0] as Frame)).toEqual(answer);
     const zstd = example('BATCH zstd');
     const lz4 = example('BATCH lz4');
     expect([zstd.frame.lane, zstd.frame.codec, lz4.frame.codec]).toEqual([1, 1, 2]);
@@ -113,7 +133,12 @@ describe('the worked example in docs/protocol.md', () => {
 describe('docs/protocol.md', () => {
   it('states the limits that hold', () => {
     const grouped = (value: number): string => value.toLocaleString('en-US');
-    for (const limit of [BATCH_PAYLOAD_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX, PACKET_BYTES_MAX])
+    for (const limit of [
+      BATCH_PAYLOAD_BYTES_MAX,
+      CONTROL_PAYLOAD_BYTES_MAX,
+      PACKET_BYTES_MAX,
+      ANSWER_PLAIN_BYTES_MAX,
+    ])
       expect(text).toContain(grouped(limit));
     expect(BATCH_PAYLOAD_BYTES_MAX).toBe(24 + BATCH_BYTES_MAX);
   });
