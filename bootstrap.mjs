@@ -40,6 +40,11 @@ const PEERS = [
   { name: 'lz4', command: 'lz4' },
   { name: 'zstd', command: 'zstd' },
   { name: 'python3', command: 'python3' },
+  // An S3 server.
+  { name: 'swift-proxy', command: 'swift-proxy-server' },
+  { name: 'swift-account', command: 'swift-account-server' },
+  { name: 'swift-container', command: 'swift-container-server' },
+  { name: 'swift-object', command: 'swift-object-server' },
   // For the portable capture driver, which npm ships as source.
   { name: 'make', command: 'make' },
   { name: 'g++', command: 'g++' },

@@ -19,11 +19,12 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   filter: ['base', 'system', 'packet'],
   tunnel: ['base', 'packet'],
   catalog: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
-  keep: ['base', 'system', 'observe', 'packet', 'pcap', 'archive', 'catalog'],
+  keep: ['base', 'system', 'observe', 'packet', 'pcap', 'archive', 'catalog', 'objects'],
+  objects: ['base', 'catalog', 'export'],
   feed: ['base', 'system', 'packet', 'pcap', 'filter', 'archive'],
   control: ['base'],
   export: ['base', 'system', 'packet', 'pcap', 'archive', 'catalog', 'feed'],
-  config: ['base', 'system', 'packet', 'filter', 'archive', 'keep'],
+  config: ['base', 'system', 'packet', 'filter', 'archive', 'keep', 'objects'],
   observe: ['base', 'system'],
   daemon: [
     'base',
@@ -37,6 +38,8 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'keep',
     'feed',
     'export',
+    'control',
+    'objects',
   ],
 };
 

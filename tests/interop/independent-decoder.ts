@@ -24,6 +24,7 @@ export interface DecodedPacket {
 const MAGIC = Buffer.from('TAPL');
 const BATCH = 3;
 const ACK = 5;
+const ANSWER = 12;
 
 /** All frames of one direction. Throws where the bytes break a rule of the document. */
 export function decodeStream(stream: Buffer): DecodedFrame[] {
@@ -44,7 +45,7 @@ export function decodeStream(stream: Buffer): DecodedFrame[] {
     if (crc32(payload, crc32(header.subarray(0, 28))) !== header.readUInt32LE(28))
       throw new Error(`checksum at ${offset}`);
     const sequence = Number(header.readBigUInt64LE(16));
-    const isMessage = type !== BATCH && type !== ACK;
+    const isMessage = type !== BATCH && type !== ACK && type !== ANSWER;
     const packets = type === BATCH ? decodeBatch(payload, codec, plainBytes) : [];
     if (packets.length !== header.readUInt32LE(24)) throw new Error(`packet count at ${offset}`);
     const message = isMessage ? (JSON.parse(payload.toString()) as Record<string, unknown>) : null;

@@ -28,7 +28,7 @@ import {
   routingRules,
   wholeNumber,
 } from '@tapline/shared/config/archive-fields.ts';
-import { custody, onClose, retention, verifyKeep } from '@tapline/shared/config/keep-fields.ts';
+import { custody, objectStore, onClose, retention, verifyKeep } from '@tapline/shared/config/keep-fields.ts';
 import { pcapOverIp } from '@tapline/shared/config/feed-fields.ts';
 import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
@@ -155,6 +155,7 @@ export const collectorSchema = z
     retention,
     on_close: onClose,
     custody,
+    object_store: objectStore.optional(),
     pcap_over_ip: pcapOverIp('raw'),
     limits,
     metrics,

@@ -5,6 +5,7 @@ import { indexCommand } from '@tapline/shared/daemon/index-command.ts';
 import { verifyCommand } from '@tapline/shared/daemon/verify-command.ts';
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { collectorSchema, verifyCollector } from './config.ts';
+import { openElsewhere } from './object-archive.ts';
 import { edgeOptions, exportFromEdge } from './edge-export.ts';
 import { extcapCommand } from './extcap-command.ts';
 import { startCollector } from './pipeline.ts';
@@ -31,7 +32,7 @@ await runProgram({
     'tapline-collector pki issue plant-a-cell-3',
   ],
   commands: [
-    exportCommand({ ...program, extend: edgeOptions, instead: exportFromEdge }),
+    exportCommand({ ...program, extend: edgeOptions, instead: exportFromEdge, openElsewhere }),
     indexCommand(program),
     verifyCommand(program),
     holdCommand(program),

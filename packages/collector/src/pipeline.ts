@@ -321,6 +321,7 @@ class Collector implements RunningDaemon {
       'retention',
       'on_close',
       'custody',
+      'object_store',
       'pcap_over_ip',
       'limits',
       'metrics',

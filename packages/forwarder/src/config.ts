@@ -275,7 +275,7 @@ export const forwarderSchema = z
     path: ['forward', 'udp'],
     error: 'is missing: protocol is udp-tunnel',
   })
-  .refine(({ edge, archive: store }) => !edge.enable || store.enable, {
+  .refine(isEdgeStored, {
     path: ['edge', 'enable'],
     error: 'needs the archive, which is not enabled',
     when: always,
@@ -318,6 +318,12 @@ function isGoingSomewhere(config: { archive?: unknown; archives?: unknown; forwa
   const { archive: store, forward: send } = config as Partial<Record<string, { enable?: unknown } | null>>;
   const hasFurther = Array.isArray(config.archives) && config.archives.length > 0;
   return store?.enable !== false || send?.enable === true || hasFurther;
+}
+
+/** The same: there is no edge without an archive. */
+function isEdgeStored(config: { edge?: unknown; archive?: unknown }): boolean {
+  const { edge, archive: store } = config as Partial<Record<string, { enable?: unknown } | null>>;
+  return edge?.enable !== true || store?.enable !== false;
 }
 
 export type ForwarderConfig = z.infer<typeof forwarderSchema>;

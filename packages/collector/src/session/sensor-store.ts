@@ -70,10 +70,11 @@ export class ArchiveStore implements SensorStore {
   #marks: readonly EpochMark[] = [];
   /** Lengths to go back to, of all segments that were appended to since the last commit or may be without a note. */
   readonly #lengths = new Map<string, number>();
-  readonly #open = new Set<string>();
   /** Closed since the last commit began, with their lengths. */
   #closed = new Map<string, number>();
   #isSealing = false;
+  /** The lengths are those of a resume point that is on the disk. */
+  #areLengthsDurable = true;
 
   private constructor(options: ArchiveStoreOptions, dependencies: ArchiveStoreDependencies) {
     this.#directory = options.directory;
@@ -87,8 +88,9 @@ export class ArchiveStore implements SensorStore {
         this.#opened(name, bytes);
       },
       segmentClosed: ({ name, bytes }) => {
-        this.#open.delete(name);
         this.#closed.set(name, bytes);
+        // Without traffic no commit follows: what is durable as it is needs none.
+        if (this.#areLengthsDurable) this.#finish(this.#closed);
       },
     });
     this.#size = new ArchiveSize(this.archives, this.#files, options.bytesMax ?? Infinity);
@@ -139,6 +141,7 @@ export class ArchiveStore implements SensorStore {
     });
     const closed = this.#closed;
     this.#closed = new Map();
+    this.#areLengthsDurable = false;
     try {
       const [gapBytes] = await Promise.all([this.#gaps.write(), synced]);
       this.#refuseAfterLoss();
@@ -149,7 +152,9 @@ export class ArchiveStore implements SensorStore {
       for (const [name, bytes] of closed) this.#closed.set(name, bytes);
       throw error;
     }
+    this.#areLengthsDurable = true;
     this.#finish(closed);
+    this.#finish(this.#closed);
   }
 
   diskBytes(isAnew: boolean): number {
@@ -173,7 +178,7 @@ export class ArchiveStore implements SensorStore {
 
   async close(): Promise<void> {
     await this.archives.close();
-    this.#finish(this.#closed);
+    if (this.#areLengthsDurable) this.#finish(this.#closed);
     this.#resume.close();
     this.#gaps.close();
   }
@@ -183,6 +188,7 @@ export class ArchiveStore implements SensorStore {
     for (const [name, bytes] of closed) {
       if (this.#lengths.get(name) !== bytes) continue;
       this.#lengths.delete(name);
+      this.#closed.delete(name);
       this.#events.finished?.(name);
     }
   }
@@ -205,7 +211,6 @@ export class ArchiveStore implements SensorStore {
   }
 
   #opened(name: string, bytes: number): void {
-    this.#open.add(name);
     if (this.#lengths.has(name)) return;
     this.#lengths.set(name, bytes);
     try {

@@ -229,11 +229,11 @@ describe('a refusing disk', () => {
   it('for one segment leaves the others alone', async () => {
     const directory = temporaryDirectory();
     const disk = new UnreliableFiles();
+    const archive = openArchive(directory, {}, { files: disk.files });
     disk.onCreate = () => {
       disk.onCreate = () => undefined;
       throw diskError('EIO');
     };
-    const archive = openArchive(directory, {}, { files: disk.files });
     archive.write(one);
     archive.write(batchOf([{ seconds: NEW_YEAR, frame: ipv4Frame('10.0.0.3', '10.0.0.2') }]));
     archive.flush();

@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'FILTER_INVALID' // libpcap does not accept the BPF expression
   | 'PCAP_INVALID' // a capture file is damaged or not one
   | 'ARCHIVE_FAILED' // the archive's disk refused
+  | 'OBJECT_STORE_FAILED' // an object store refused, or cannot be reached
   | 'SPOOL_FAILED' // the spool's disk refused, or what it holds is damaged
   | 'TUNNEL_PROTOCOL' // the peer broke the wire protocol
   | 'TUNNEL_REFUSED' // the peer said no

@@ -1,11 +1,14 @@
 /** What operators decide about closed segments: the keys `retention`, `on_close` and `custody`. */
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { PLACEHOLDERS } from '../keep/hand-over.ts';
 import type { ArchiveSet } from '../archive/archive-set.ts';
 import type { HandOver, KeeperOptions, Place, RetentionOptions } from '../keep/keeper-protocol.ts';
 import type { ArchivesConfig } from './archive-set-of.ts';
 import { wholeNumber } from './archive-fields.ts';
-import { byteSize, duration, path } from './fields.ts';
+import { byteSize, duration, isLoopback, path } from './fields.ts';
+import { OperatingError, messageOf } from '../base/errors.ts';
+import type { ObjectStoreOptions } from '../objects/object-store.ts';
 import type { LoadedConfig } from './load.ts';
 
 const MIB = 2 ** 20;
@@ -72,7 +75,52 @@ export const custody = z
   })
   .prefault({});
 
+/** Plain HTTP shows everything to whoever is on the way. */
+const endpoint = z
+  .string()
+  .max(500)
+  .refine((text) => /^https?:\/\/[^/\s?#@]+\/?$/.test(text), 'not the address of an object store')
+  .describe('write an address such as https://s3.example:9000, without a bucket');
+
+/** The key `object_store`. */
+export const objectStore = z
+  .strictObject({
+    endpoint,
+    bucket: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9.-]{2,62}$/, 'not a bucket’s name')
+      .describe('write the name of a bucket'),
+    region: z.string().min(1).max(64).default('us-east-1').describe('write a region'),
+    prefix: z
+      .string()
+      .max(200)
+      .regex(/^(?:[A-Za-z0-9._-]+\/)*$/, 'not a prefix')
+      .default('')
+      .describe('write a prefix that ends with a slash, such as tapline/'),
+    access_key: z.string().min(1).max(200).describe('write the name of the key'),
+    secret_key_file: path.describe('write the path of a file that holds the secret key and nothing else'),
+    tag: z
+      .string()
+      .max(300)
+      .regex(/^(?:[A-Za-z0-9_.-]+=[A-Za-z0-9_.-]+(?:&|$))*$/, 'not a list of tags')
+      .default('')
+      .describe('write a tag, such as retention=90d'),
+    part_size: byteSize(5 * MIB, 1024 * MIB).default(16 * MIB),
+    local_keep: duration(0, 36_500 * DAY_MS).optional(),
+    allow_plaintext: z.boolean().default(false).describe('write true or false'),
+  })
+  .refine(
+    ({ endpoint: url, allow_plaintext: isAllowed }) =>
+      isAllowed || url.startsWith('https:') || isLoopback(new URL(url).hostname),
+    {
+      path: ['endpoint'],
+      error: 'is not https, and not of this machine: write allow_plaintext: true to do without',
+      when: ({ value }) => typeof value === 'object' && value !== null && URL.canParse(String((value as { endpoint?: unknown }).endpoint)), // prettier-ignore
+    },
+  );
+
 export interface KeepConfig {
+  readonly object_store?: z.infer<typeof objectStore> | undefined;
   readonly archives: readonly { readonly name: string; readonly directory: string }[];
   readonly output_directories: { readonly pcap_raw_output_path: string };
   readonly retention: z.infer<typeof retention>;
@@ -117,9 +165,31 @@ export function keeperOptions(config: KeepConfig, isSinglePlace: boolean, softwa
         retries,
       }),
     ),
+    objectStore: config.object_store === undefined ? null : objectStoreOptions(config.object_store),
+    localKeepMs: config.object_store?.local_keep ?? Infinity,
     custodyKey: custodyKeyOf(config),
     manifestIntervalMs: config.custody.interval,
     software,
+  };
+}
+
+/** Reads the secret key. Throws CONFIG_INVALID. */
+export function objectStoreOptions(keys: NonNullable<KeepConfig['object_store']>): ObjectStoreOptions {
+  let secretKey: string;
+  try {
+    secretKey = readFileSync(keys.secret_key_file, 'utf8').trim();
+  } catch (error) {
+    throw new OperatingError('CONFIG_INVALID', `the key of the object store cannot be read: ${messageOf(error)}`, { file: keys.secret_key_file }, error); // prettier-ignore
+  }
+  return {
+    endpoint: keys.endpoint,
+    bucket: keys.bucket,
+    region: keys.region,
+    prefix: keys.prefix,
+    accessKey: keys.access_key,
+    secretKey,
+    tag: keys.tag,
+    partBytes: keys.part_size,
   };
 }
 

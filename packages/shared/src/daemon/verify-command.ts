@@ -11,6 +11,7 @@ import type { z } from 'zod';
 import { parseSegmentName, sidecarName, segmentStem } from '../archive/segment-name.ts';
 import { OperatingError, messageOf } from '../base/errors.ts';
 import { manifestNumbers, readManifest, sha256Of, type SealedSegment } from '../catalog/manifest.ts';
+import { readObjectNote } from '../objects/object-source.ts';
 import { placesOf } from '../catalog/places.ts';
 import { custodyKeyOf, type KeepConfig } from '../config/keep-fields.ts';
 import { loadConfig } from '../config/load.ts';
@@ -37,6 +38,8 @@ export interface PlaceProof {
   head: string | null;
   segmentsProven: number;
   segmentsDeleted: number;
+  /** In the object store, which is not asked. */
+  segmentsElsewhere: number;
   /** Closed or still growing, and in no manifest yet. */
   segmentsUnsealed: number;
   /** Sealed, and neither here nor deleted by the rules: moved to an object store, or taken away. */
@@ -116,6 +119,7 @@ export async function provePlace(
     head: null,
     segmentsProven: 0,
     segmentsDeleted: 0,
+    segmentsElsewhere: 0,
     segmentsUnsealed: 0,
     problems: [],
   };
@@ -174,8 +178,10 @@ async function proveSegment(
   if (!existsSync(sidecarPath)) proof.problems.push(`${segment}: its sidecar is missing`);
   else if (sha256Of(readFileSync(sidecarPath)) !== sealed.sidecarSha256)
     proof.problems.push(`${segment}: its sidecar was changed`);
-  if (path === undefined) proof.problems.push(`${segment}: its packets are not here, only its sidecar`);
-  else if (!isQuick && (await hashOf(path)) !== sha256) proof.problems.push(`${segment} was changed`);
+  if (path === undefined) {
+    if (readObjectNote(directory, segmentStem(segment)) !== null) proof.segmentsElsewhere++;
+    else proof.problems.push(`${segment}: its packets are not here, only its sidecar`);
+  } else if (!isQuick && (await hashOf(path)) !== sha256) proof.problems.push(`${segment} was changed`);
   else proof.segmentsProven++;
 }
 
@@ -217,9 +223,18 @@ function tell(proofs: readonly PlaceProof[], missingHeads: readonly string[], is
     return;
   }
   for (const proof of proofs) {
-    const { place, manifests, head, segmentsProven, segmentsDeleted, segmentsUnsealed, problems } = proof;
+    const {
+      place,
+      manifests,
+      head,
+      segmentsProven,
+      segmentsDeleted,
+      segmentsElsewhere,
+      segmentsUnsealed,
+      problems,
+    } = proof;
     process.stdout.write(
-      `${problems.length === 0 ? 'good' : 'BAD '}  ${place}  ${manifests} manifests, ${segmentsProven} segments proven, ${segmentsDeleted} deleted by the rules, ${segmentsUnsealed} not sealed yet; head ${head ?? '–'}\n`,
+      `${problems.length === 0 ? 'good' : 'BAD '}  ${place}  ${manifests} manifests, ${segmentsProven} segments proven, ${segmentsDeleted} deleted by the rules, ${segmentsElsewhere} in the object store, ${segmentsUnsealed} not sealed yet; head ${head ?? '–'}\n`,
     );
     for (const problem of problems) process.stdout.write(`        ${problem}\n`);
   }

@@ -1,5 +1,7 @@
 /** What the main thread and the keeper's thread say to each other. */
 
+import type { ObjectStoreOptions } from '../objects/object-store.ts';
+
 /** Where segments lie, and what their sidecars say about them. */
 export interface Place {
   /** The directory of the segments. */
@@ -52,6 +54,10 @@ export interface KeeperOptions {
   /** Where the private key is that signs manifests; made when it is not there. */
   readonly custodyKey: string;
   readonly manifestIntervalMs: number;
+  /** Where finished segments are brought; null: nowhere. */
+  readonly objectStore: ObjectStoreOptions | null;
+  /** How long packets stay here after they were brought there; Infinity: until their room is needed. */
+  readonly localKeepMs: number;
   readonly software: string;
 }
 
@@ -84,6 +90,12 @@ export interface KeeperCounters {
   commandsFailed: number;
   handOversWaitingNow: number;
   manifestsSigned: number;
+  segmentsUploaded: number;
+  uploadedBytes: number;
+  uploadsFailed: number;
+  uploadsWaitingNow: number;
+  /** Packets deleted here that are in the object store. */
+  segmentsEvicted: number;
   segmentsDeleted: number;
   bytesDeleted: number;
   deletedByReason: { age: number; 'sensor-size': number; 'total-size': number; 'free-space': number };
@@ -115,6 +127,11 @@ export function newKeeperCounters(): KeeperCounters {
     commandsFailed: 0,
     handOversWaitingNow: 0,
     manifestsSigned: 0,
+    segmentsUploaded: 0,
+    uploadedBytes: 0,
+    uploadsFailed: 0,
+    uploadsWaitingNow: 0,
+    segmentsEvicted: 0,
     segmentsDeleted: 0,
     bytesDeleted: 0,
     deletedByReason: { age: 0, 'sensor-size': 0, 'total-size': 0, 'free-space': 0 },

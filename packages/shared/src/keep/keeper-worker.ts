@@ -15,6 +15,7 @@ import { newKeeperCounters, type FromKeeper, type KeeperOptions, type ToKeeper }
 import { Retention } from './retention.ts';
 import { Sealer } from './sealer.ts';
 import { Shelver } from './shelver.ts';
+import { Uploader } from './uploader.ts';
 
 const COUNTERS_INTERVAL_MS = 500;
 /** A full disk is looked after at once, but not more often than this. */
@@ -36,6 +37,7 @@ const counters = newKeeperCounters();
 const shelver = new Shelver(options.software, counters);
 const desk = new HandOverDesk(options.handOver, counters, tell);
 const sealer = new Sealer(options.custodyKey, counters, tell);
+const uploader = options.objectStore === null ? null : new Uploader(options.objectStore, counters, tell);
 const retention = new Retention(options, counters, tell);
 const waiting: Closed[] = [];
 let isWorking = false;
@@ -53,6 +55,7 @@ async function shelve({ place, segment, isRecovered, dropped }: Closed): Promise
     shelver.writeSidecar(place, shelved);
     sealer.add(place, segment);
     desk.deliver(directory, shelved.sidecar);
+    uploader?.add(place, segment);
   } catch (error) {
     counters.segmentsFailed++;
     tell('error', { directory, segment, problem: messageOf(error) }, 'A closed segment cannot be finished.');
@@ -89,6 +92,7 @@ function hear(message: ToKeeper): void {
     case 'opened':
       sealer.adopt(message.place);
       desk.resume(message.place.directory);
+      uploader?.adopt(message.place);
       return;
     case 'make-room':
       if (Date.now() - lastMadeRoomMs < MAKE_ROOM_INTERVAL_MS) return;
@@ -123,6 +127,7 @@ async function close(deadlineMs: number): Promise<void> {
     });
   sealer.seal();
   await desk.settle(Math.max(0, deadline - Date.now()));
+  await uploader?.close(Math.max(0, deadline - Date.now()));
   clearInterval(telling);
   clearInterval(keeping);
   clearTimeout(sealing);

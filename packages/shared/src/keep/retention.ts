@@ -21,6 +21,7 @@ import { indexName, parseSegmentName } from '../archive/segment-name.ts';
 import { isHeld, readHolds, type Hold } from '../catalog/hold-list.ts';
 import { decodeIndex, type SegmentIndex } from '../catalog/segment-index.ts';
 import { parseSidecar, type Sidecar } from '../catalog/sidecar.ts';
+import { OBJECT_SUFFIX } from '../objects/object-source.ts';
 import type { Tell } from './hand-over.ts';
 import type { KeeperCounters, RetentionOptions } from './keeper-protocol.ts';
 import { placesOf } from '../catalog/places.ts';
@@ -28,6 +29,8 @@ import { placesOf } from '../catalog/places.ts';
 export const DELETED_NAME = 'deleted.jsonl';
 /** After so many deletions the free space is asked for again. */
 const FREE_SPACE_STEP = 16;
+
+const PACKET_SUFFIXES = ['.pcap', '.pcap.gz', '.pcap.zst'] as const;
 
 export type DeletionReason = keyof KeeperCounters['deletedByReason'];
 
@@ -39,12 +42,15 @@ interface Stored {
   /** Of its packets, sidecar and index together. */
   readonly bytes: number;
   readonly closedAtMs: number;
+  /** The object store has its packets, and they are here as well. */
+  readonly isInStore: boolean;
 }
 
 export class Retention {
   readonly #options: RetentionOptions;
   readonly #roots: readonly string[];
   readonly #isSinglePlace: boolean;
+  readonly #localKeepMs: number;
   readonly #counters: KeeperCounters;
   readonly #tell: Tell;
   /** Finished segments do not change: each is measured once. */
@@ -56,6 +62,7 @@ export class Retention {
       readonly retention: RetentionOptions;
       readonly roots: readonly string[];
       readonly isSinglePlace: boolean;
+      readonly localKeepMs: number;
     },
     counters: KeeperCounters,
     tell: Tell,
@@ -63,12 +70,14 @@ export class Retention {
     this.#options = options.retention;
     this.#roots = options.roots;
     this.#isSinglePlace = options.isSinglePlace;
+    this.#localKeepMs = options.localKeepMs;
     this.#counters = counters;
     this.#tell = tell;
   }
 
   get isNeeded(): boolean {
     const { ageMsMax, sensorBytesMax, totalBytesMax, freeShareMin, freeBytesMin } = this.#options;
+    if (this.#localKeepMs < Infinity) return true;
     return [ageMsMax, sensorBytesMax, totalBytesMax, freeShareMin, freeBytesMin].some(
       (limit) => limit !== undefined,
     );
@@ -85,8 +94,19 @@ export class Retention {
     }
     const stored = this.#take().sort((a, b) => a.closedAtMs - b.closedAtMs || (a.stem < b.stem ? -1 : 1));
     const round = new Round(stored, holds, (segment, reason) => this.#delete(segment, reason));
+    round.evictWhile(
+      (segment) => segment.closedAtMs < nowMs - this.#localKeepMs,
+      (segment) => this.#evict(segment),
+    );
     const { ageMsMax, sensorBytesMax = Infinity, totalBytesMax = Infinity } = this.#options;
     if (ageMsMax !== undefined) round.deleteWhile('age', (segment) => segment.closedAtMs < nowMs - ageMsMax);
+    // Before anything is lost: what can be had from the store makes room first.
+    const evict = (segment: Stored): number => this.#evict(segment);
+    round.evictWhile(
+      ({ sensor }) => round.bytesOf(sensor) > sensorBytesMax || round.bytes > totalBytesMax,
+      evict,
+    );
+    if (this.#missingSpace() > 0) round.evictWhile(() => this.#missingSpace() > 0, evict);
     if (sensorBytesMax < Infinity)
       round.deleteWhile('sensor-size', ({ sensor }) => round.bytesOf(sensor) > sensorBytesMax);
     if (totalBytesMax < Infinity) round.deleteWhile('total-size', () => round.bytes > totalBytesMax);
@@ -140,13 +160,31 @@ export class Retention {
           if (!name.endsWith('.json') || parseSegmentName(`${name.slice(0, -5)}.pcap`) === null) continue;
           const stem = name.slice(0, -'.json'.length);
           const key = `${directory}/${stem}`;
-          const stored = this.#known.get(key) ?? measure(directory, sensor, stem, names);
+          const known = this.#known.get(key);
+          // What was brought to the store since changes how it may go.
+          const isKnown = known !== undefined && known.isInStore === isInStoreNow(stem, names);
+          const stored = isKnown ? known : measure(directory, sensor, stem, names);
           if (stored !== null) found.set(key, stored);
         }
       }
     this.#known.clear();
     for (const [key, stored] of found) this.#known.set(key, stored);
     return [...found.values()];
+  }
+
+  /** Deletes the packets of a segment that the object store has; what tells of it stays. Returns the bytes that are left. */
+  #evict({ directory, sensor, stem, bytes, closedAtMs }: Stored): number {
+    try {
+      for (const suffix of PACKET_SUFFIXES)
+        if (existsSync(`${directory}/${stem}${suffix}`)) unlinkSync(`${directory}/${stem}${suffix}`);
+    } catch (error) {
+      this.#tell('error', { directory, segment: stem, problem: messageOf(error) }, 'A segment cannot be deleted.'); // prettier-ignore
+      return bytes;
+    }
+    this.#counters.segmentsEvicted++;
+    const left = measure(directory, sensor, stem, new Set(readdirSync(directory)));
+    this.#known.set(`${directory}/${stem}`, { directory, sensor, stem, bytes: left?.bytes ?? 0, closedAtMs, isInStore: false }); // prettier-ignore
+    return left?.bytes ?? 0;
   }
 
   #delete(segment: Stored, reason: DeletionReason): boolean {
@@ -156,7 +194,7 @@ export class Retention {
       const note = { at: new Date().toISOString(), segment: `${stem}.pcap`, sha256: sidecar?.sha256 ?? null, packets: sidecar?.packets ?? null, bytes, reason }; // prettier-ignore
       appendFileSync(`${directory}/${DELETED_NAME}`, `${JSON.stringify(note)}\n`, { mode: 0o640 });
       // The sidecar last: what a kill leaves is found and deleted again.
-      for (const suffix of ['.pcap', '.pcap.gz', '.pcap.zst', '.idx', '.json'])
+      for (const suffix of [...PACKET_SUFFIXES, '.idx', OBJECT_SUFFIX, '.json'])
         if (existsSync(`${directory}/${stem}${suffix}`)) unlinkSync(`${directory}/${stem}${suffix}`);
     } catch (error) {
       this.#tell(
@@ -204,6 +242,17 @@ class Round {
     return this.#bySensor.get(sensor) ?? 0;
   }
 
+  /** Takes the packets of what the store has away, where `isDue`. Held or not: they can be had from there. */
+  evictWhile(isDue: (segment: Stored) => boolean, evict: (segment: Stored) => number): void {
+    for (const [index, segment] of this.#left.entries()) {
+      if (!segment.isInStore || !isDue(segment)) continue;
+      const left = evict(segment);
+      this.bytes -= segment.bytes - left;
+      this.#bySensor.set(segment.sensor, this.bytesOf(segment.sensor) - segment.bytes + left);
+      this.#left[index] = { ...segment, bytes: left, isInStore: false };
+    }
+  }
+
   /** Goes through what is left once, oldest first, and deletes what `isDue` and is not held. */
   deleteWhile(reason: DeletionReason, isDue: (segment: Stored) => boolean): void {
     const left: Stored[] = [];
@@ -233,13 +282,15 @@ class Round {
 function measure(directory: string, sensor: string, stem: string, names: ReadonlySet<string>): Stored | null {
   let bytes = 0;
   let closedAtMs = 0;
-  for (const suffix of ['.pcap', '.pcap.gz', '.pcap.zst', '.idx', '.json']) {
+  for (const suffix of [...PACKET_SUFFIXES, '.idx', OBJECT_SUFFIX, '.json']) {
     if (!names.has(stem + suffix)) continue;
     const status = statSync(`${directory}/${stem}${suffix}`, { throwIfNoEntry: false });
     bytes += status?.size ?? 0;
     if (suffix === '.json') closedAtMs = status?.mtimeMs ?? 0;
   }
-  return bytes === 0 ? null : { directory, sensor, stem, bytes, closedAtMs };
+  const hasPackets = PACKET_SUFFIXES.some((suffix) => names.has(stem + suffix));
+  const isInStore = hasPackets && names.has(stem + OBJECT_SUFFIX);
+  return bytes === 0 ? null : { directory, sensor, stem, bytes, closedAtMs, isInStore };
 }
 
 function sidecarOf({ directory, stem }: Stored): Sidecar | null {
@@ -256,4 +307,8 @@ function indexOf({ directory, stem }: Stored): SegmentIndex | null {
   } catch {
     return null;
   }
+}
+
+function isInStoreNow(stem: string, names: ReadonlySet<string>): boolean {
+  return names.has(stem + OBJECT_SUFFIX) && PACKET_SUFFIXES.some((suffix) => names.has(stem + suffix));
 }
