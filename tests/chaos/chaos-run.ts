@@ -19,7 +19,10 @@ import { spawnSync } from 'node:child_process';
 import { PERFECT, type Impairment } from './impaired-wire.ts';
 import { judge, type ReportedGap, type Verdict } from './oracle.ts';
 
-const COLLECTOR_DISK = '192m';
+/** Five layouts of everything. */
+const COLLECTOR_DISK = '768m';
+/** Beside the split by source. */
+const LAYOUTS = ['host', 'pair', 'none'] as const;
 const SOURCES = ['10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4', '10.9.0.5'];
 const NOBODY = '10.9.0.99';
 const PORT = 5000;
@@ -35,6 +38,15 @@ export interface ChaosResult {
   readonly verdict: Verdict;
   readonly kills: number;
   readonly timeline: readonly string[];
+}
+
+/** Packets of all segments whose names match, packed or not. */
+async function packetsIn(directory: string, names: RegExp): Promise<SeenPacket[]> {
+  const packets: SeenPacket[] = [];
+  for (const name of readdirSync(directory))
+    if (names.test(name) && !name.startsWith('.'))
+      packets.push(...(await packetsOfFile(join(directory, name))));
+  return packets;
 }
 
 type Side = 'forwarder' | 'collector';
@@ -66,7 +78,13 @@ class ChaosRun {
   #witnessSaid = '';
   #kills = 0;
   /** How this run's forwarder is configured. */
-  readonly #character: { readonly mode: string; readonly order: string; readonly priority: string };
+  readonly #character: {
+    readonly mode: string;
+    readonly order: string;
+    readonly priority: string;
+    readonly rotation: string;
+    readonly compress: string;
+  };
 
   constructor(options: ChaosOptions) {
     this.#options = options;
@@ -76,6 +94,8 @@ class ChaosRun {
       mode: character.pick(['always', 'always', 'overflow']),
       order: character.pick(['oldest-first', 'live-first']),
       priority: character.pick(['', 'udp dst port 40003', 'udp dst port 40001, udp dst port 40002']),
+      rotation: character.pick(['1h', '10s', '3s', '256KiB']),
+      compress: character.pick(['none', 'none', 'gzip', 'zstd']),
     };
     this.#socNamespace = `${this.#span.receiver.namespace}c`;
     this.#note(JSON.stringify(this.#character));
@@ -139,11 +159,22 @@ class ChaosRun {
     if (!/\n0 packets dropped by kernel/.test(this.#witnessSaid))
       throw new Error(`the witness itself lost packets: ${this.#witnessSaid}`);
     const witness = await packetsOfFile(this.#path('witness.pcap'));
-    const sensor = this.#path('soc/probe');
-    const archive: SeenPacket[] = [];
-    for (const name of readdirSync(sensor))
-      if (name.endsWith('.pcap')) archive.push(...(await packetsOfFile(join(sensor, name))));
-    const verdict = judge(witness, archive, this.#gaps(join(sensor, 'gaps.jsonl')));
+    const sensor = this.#path('soc/main/probe');
+    const gaps = this.#gaps(join(sensor, 'gaps.jsonl'));
+    let verdict = judge(witness, await packetsIn(sensor, /\.pcap/), gaps);
+    // Every other layout of the same packets must hold the same: of the split by host, the files of the one who gets them all.
+    for (const split of LAYOUTS) {
+      const names = split === 'host' ? new RegExp(`^${NOBODY}_.*\\.pcap`) : /\.pcap/;
+      const other = judge(witness, await packetsIn(this.#path(`soc/${split}/probe`), names), gaps);
+      const named = (numbers: readonly string[]): string[] => numbers.map((number) => `${split} ${number}`);
+      verdict = {
+        ...verdict,
+        silent: [...verdict.silent, ...named(other.silent)],
+        twice: [...verdict.twice, ...named(other.twice)],
+        foreign: [...verdict.foreign, ...named(other.foreign)],
+        understated: Math.max(verdict.understated, other.understated),
+      };
+    }
     return { verdict, kills: this.#kills, timeline: this.#timeline };
   }
 
@@ -281,8 +312,10 @@ forward:
 bind: 10.8.0.2
 protocol: tcp
 tls: {bundle: ${this.#path('soc.pem')}}
-archive: {link_type: ethernet}
-output_directories: {pcap_raw_output_path: ${this.#path('soc')}}
+archive: {link_type: ethernet, rotation: ${this.#character.rotation}}
+archives:
+${LAYOUTS.map((split) => `  - {name: ${split}, directory: ${this.#path('soc')}/${split}, split: ${split}, link_type: ethernet, rotation: ${this.#character.rotation}, compress: ${this.#character.compress}}\n`).join('')}retention: {free_space: 0}
+output_directories: {pcap_raw_output_path: ${this.#path('soc')}/main}
 `;
   }
 

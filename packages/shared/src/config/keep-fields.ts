@@ -12,6 +12,7 @@ import type { ObjectStoreOptions } from '../objects/object-store.ts';
 import type { LoadedConfig } from './load.ts';
 
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 const TIB = 2 ** 40;
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -19,16 +20,19 @@ const DAY_MS = 86_400_000;
 /** A share of the disk, or bytes. */
 const freeSpace = z
   .union([z.string(), z.number()])
-  .transform((value, context): { freeShareMin?: number; freeBytesMin?: number } => {
-    const share = /^(\d+(?:\.\d+)?) ?%$/.exec(String(value).trim())?.[1];
-    if (share !== undefined && Number(share) <= 90) return { freeShareMin: Number(share) / 100 };
-    const size = byteSize(0, 1024 * TIB).safeParse(value);
-    if (size.success) return { freeBytesMin: size.data };
-    context.issues.push({ code: 'custom', message: 'neither a share nor a size', input: value });
-    return {};
-  })
+  .transform(
+    (value, context): { freeShareMin?: number; freeBytesMin?: number; freeShareBytesMax?: number } => {
+      if (value === 'auto') return { freeShareMin: 0.05, freeShareBytesMax: GIB };
+      const share = /^(\d+(?:\.\d+)?) ?%$/.exec(String(value).trim())?.[1];
+      if (share !== undefined && Number(share) <= 90) return { freeShareMin: Number(share) / 100 };
+      const size = byteSize(0, 1024 * TIB).safeParse(value);
+      if (size.success) return { freeBytesMin: size.data };
+      context.issues.push({ code: 'custom', message: 'neither a share nor a size', input: value });
+      return {};
+    },
+  )
   .describe(
-    'write a share of the disk up to 90%, such as 5%, or a size, such as 20GiB; 0 to look after nothing',
+    'write auto, a share of the disk up to 90%, such as 5%, or a size, such as 20GiB; 0 to look after nothing',
   );
 
 export const retention = z
@@ -36,7 +40,7 @@ export const retention = z
     max_age: duration(MINUTE_MS, 36_500 * DAY_MS).optional(),
     sensor_size: byteSize(MIB, 1024 * TIB).optional(),
     total_size: byteSize(MIB, 1024 * TIB).optional(),
-    free_space: freeSpace.prefault('1GiB'),
+    free_space: freeSpace.prefault('auto'),
     interval: duration(100, DAY_MS).default(30_000),
   })
   .prefault({});

@@ -26,6 +26,8 @@ export interface RetentionOptions {
   /** Free space of the file system: a share of it, or bytes. */
   readonly freeShareMin?: number | undefined;
   readonly freeBytesMin?: number | undefined;
+  /** What a share comes to at most, in bytes. */
+  readonly freeShareBytesMax?: number | undefined;
   /** How often it is looked after. */
   readonly intervalMs: number;
 }

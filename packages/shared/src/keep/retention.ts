@@ -126,14 +126,15 @@ export class Retention {
 
   /** Bytes that the file systems lack of the free space they should have. */
   #missingSpace(): number {
-    const { freeShareMin = 0, freeBytesMin = 0 } = this.#options;
+    const { freeShareMin = 0, freeBytesMin = 0, freeShareBytesMax = Infinity } = this.#options;
     if (freeShareMin === 0 && freeBytesMin === 0) return 0;
     return Math.max(
       ...this.#roots
         .filter((root) => existsSync(root))
         .map((root) => {
           const { bavail, blocks, bsize } = statfsSync(root);
-          return Math.max(freeBytesMin, freeShareMin * blocks * bsize) - bavail * bsize;
+          const share = Math.min(freeShareMin * blocks * bsize, freeShareBytesMax);
+          return Math.max(freeBytesMin, share) - bavail * bsize;
         }),
       0,
     );
