@@ -2,7 +2,6 @@
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { analyzerSchema } from './config.ts';
 import { startAnalyzer } from './pipeline.ts';
-import { summaryCommand } from './summary-command.ts';
 
 await runProgram({
   name: 'tapline-analyzer',
@@ -10,6 +9,6 @@ await runProgram({
   schema: analyzerSchema,
   defaultConfig: '/etc/tapline/analyzer.yaml',
   examples: ['tapline-analyzer -c analyzer.yaml', 'tapline-analyzer summary /var/lib/tapline-collector/pcap'],
-  commands: [summaryCommand()],
+  commands: async () => [(await import('./summary-command.ts')).summaryCommand()],
   start: startAnalyzer,
 });

@@ -11,7 +11,7 @@ import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
 import type { ArchiveStoreEvents } from './session/sensor-store.ts';
 import type { SessionEvents } from './session/session.ts';
-import type { Keeper } from '@tapline/shared/keep/keeper.ts';
+import type { KeeperHandlers } from '@tapline/shared/keep/keeper.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
 
 export function archiveEvents(log: Log, sensor: string): ArchiveEvents {
@@ -115,7 +115,7 @@ export function mirrorEvents(log: Log): MirrorEvents {
 }
 
 /** What the keeper has to say, in its own words: it counts in a thread of its own. */
-export function keeperEvents(log: Log): ConstructorParameters<typeof Keeper>[1] {
+export function keeperEvents(log: Log): KeeperHandlers {
   return {
     tell: ({ level, fields, message }) => {
       log[level](fields, message);

@@ -5,7 +5,7 @@ import type { Log } from '@tapline/shared/observe/log.ts';
 import type { CaptureEvents } from './capture/capture-source.ts';
 import type { SpoolEvents } from './spool/spool.ts';
 import type { UplinkEvents } from './tunnel/uplink.ts';
-import type { Keeper } from '@tapline/shared/keep/keeper.ts';
+import type { KeeperHandlers } from '@tapline/shared/keep/keeper.ts';
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { EdgeEvents } from './edge/edge-responder.ts';
 
@@ -128,7 +128,7 @@ export function tlsEvents(log: Log): TlsIdentityEvents {
 }
 
 /** What the keeper has to say, in its own words: it counts in a thread of its own. */
-export function keeperEvents(log: Log): ConstructorParameters<typeof Keeper>[1] {
+export function keeperEvents(log: Log): KeeperHandlers {
   return {
     tell: ({ level, fields, message }) => {
       log[level](fields, message);

@@ -1,15 +1,7 @@
 /** `tapline-forwarder`: captures on a SPAN port, stores hourly PCAPs per source, tunnels the frames to the collector. */
-import { exportCommand } from '@tapline/shared/daemon/export-command.ts';
-import { holdCommand } from '@tapline/shared/daemon/hold-command.ts';
-import { indexCommand } from '@tapline/shared/daemon/index-command.ts';
-import { verifyCommand } from '@tapline/shared/daemon/verify-command.ts';
 import { runProgram } from '@tapline/shared/daemon/run.ts';
 import { forwarderSchema, verifyForwarder } from './config.ts';
-import { enrollCommand } from './enroll-command.ts';
 import { startForwarder } from './pipeline.ts';
-
-import { simulateCommand } from './simulate/simulate-command.ts';
-import { splitCommand } from './split-command.ts';
 
 const program = {
   name: 'tapline-forwarder',
@@ -30,14 +22,6 @@ await runProgram({
     'tapline-forwarder split -o split/ day.pcap.gz',
     'tapline-forwarder simulate -o plant.pcap --attack all --labels labels.csv',
   ],
-  commands: [
-    exportCommand(program),
-    indexCommand(program),
-    verifyCommand(program),
-    holdCommand(program),
-    splitCommand(),
-    simulateCommand(),
-    enrollCommand(),
-  ],
+  commands: async () => (await import('./commands.ts')).commands(program),
   start: startForwarder,
 });

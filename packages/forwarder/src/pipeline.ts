@@ -67,7 +67,7 @@ export async function startForwarder(
   const udp = udpOptions(loaded);
   const capture = openCaptureSource(await captureOptions(config), { events: captureEvents(log) });
   const selection = createSelection(loaded);
-  const { archive, keeper } = openArchives(config, context, () => capture.counters());
+  const { archive, keeper, adopt } = openArchives(config, context, () => capture.counters());
   let row;
   try {
     row = new Forwarder(loaded, context, { capture, archive, keeper, selection, udp });
@@ -97,6 +97,8 @@ export async function startForwarder(
     },
     'Capturing.',
   );
+  // Not before the capture is open: what comes meanwhile waits in its ring.
+  adopt();
   return row.start();
 }
 
@@ -435,13 +437,21 @@ function createSelection(loaded: LoadedConfig<ForwarderConfig>): ForwardSelectio
   return selection;
 }
 
+interface OpenedArchives {
+  readonly archive: ArchiveSet | null;
+  readonly keeper: Keeper | null;
+  /** Has finished what runs before this one left; before anything is written. */
+  readonly adopt: () => void;
+}
+
 /** The archives that are kept here, and who looks after their segments; all `null` when nothing is stored. */
 function openArchives(
   config: ForwarderConfig,
   context: DaemonContext,
   captured: () => CaptureCounters,
-): { readonly archive: ArchiveSet | null; readonly keeper: Keeper | null } {
-  if (!config.archive.enable && config.archives.length === 0) return { archive: null, keeper: null };
+): OpenedArchives {
+  if (!config.archive.enable && config.archives.length === 0)
+    return { archive: null, keeper: null, adopt: () => undefined };
   const { log } = context;
   const keeper = new Keeper(
     keeperOptions(config, true, `tapline-forwarder ${packageVersion()}`),
@@ -485,6 +495,11 @@ function openArchives(
     void keeper.close(0);
     throw error;
   }
-  for (const place of places.values()) keeper.adopt(place);
-  return { archive, keeper };
+  return {
+    archive,
+    keeper,
+    adopt: () => {
+      for (const place of places.values()) keeper.adopt(place);
+    },
+  };
 }

@@ -51,7 +51,8 @@ export interface Program<T extends CommonConfig> {
   readonly defaultConfig: string;
   /** Lines shown below the help. */
   readonly examples: readonly string[];
-  readonly commands: readonly Command[];
+  /** Loaded when no daemon is wanted: a start should not wait for them. */
+  readonly commands: () => Promise<readonly Command[]>;
   start(config: LoadedConfig<T>, context: DaemonContext): Promise<RunningDaemon>;
 }
 
@@ -80,7 +81,9 @@ export async function runProgram<T extends CommonConfig>(program: Program<T>): P
       process.exitCode = await runDaemon(program, options.config ?? positional ?? program.defaultConfig);
     });
   command.addCommand(checkCommand(program.schema, program.verify));
-  for (const subcommand of program.commands) command.addCommand(subcommand.exitOverride());
+  const wantsDaemon = /^(-c|--config)/.test(process.argv[2] ?? '');
+  for (const subcommand of wantsDaemon ? [] : await program.commands())
+    command.addCommand(subcommand.exitOverride());
   try {
     await command.parseAsync();
   } catch (error) {

@@ -21,32 +21,44 @@ import {
 
 export type KeeperTell = Extract<FromKeeper, { kind: 'tell' }>;
 
+export interface KeeperHandlers {
+  /** What the log should say. */
+  tell(message: KeeperTell): void;
+  /** The thread died, which is a bug or a lack of memory. */
+  failed(error: unknown): void;
+}
+
 export class Keeper {
   counters: KeeperCounters = newKeeperCounters();
-  readonly #worker: Worker;
+  readonly #options: KeeperOptions;
+  readonly #handlers: KeeperHandlers;
+  #worker: Worker | null = null;
   readonly #closed = Promise.withResolvers<void>();
   #isClosing = false;
 
-  /** `tell`: what the log should say. `failed`: the thread died, which is a bug or a lack of memory. */
-  constructor(
-    options: KeeperOptions,
-    handlers: { readonly tell: (message: KeeperTell) => void; readonly failed: (error: unknown) => void },
-  ) {
-    this.#worker = new Worker(new URL('./keeper-worker.ts', import.meta.url), { workerData: options });
-    this.#worker.on('message', (message: FromKeeper) => {
-      if (message.kind === 'tell') handlers.tell(message);
+  constructor(options: KeeperOptions, handlers: KeeperHandlers) {
+    this.#options = options;
+    this.#handlers = handlers;
+  }
+
+  /** With the first thing to do: a daemon has better things to do in its first moments than to start a thread. */
+  #begin(): Worker {
+    const worker = new Worker(new URL('./keeper-worker.ts', import.meta.url), { workerData: this.#options });
+    worker.on('message', (message: FromKeeper) => {
+      if (message.kind === 'tell') this.#handlers.tell(message);
       else if (message.kind === 'counters') this.counters = message.counters;
       else this.#closed.resolve();
     });
-    this.#worker.on('error', (error) => {
+    worker.on('error', (error) => {
       this.#closed.resolve();
-      handlers.failed(error);
+      this.#handlers.failed(error);
     });
-    this.#worker.on('exit', () => {
+    worker.on('exit', () => {
       this.#closed.resolve();
     });
     // It has timers of its own; the daemon decides when to end.
-    this.#worker.unref();
+    worker.unref();
+    return worker;
   }
 
   /** The segment will not change any more. */
@@ -94,17 +106,21 @@ export class Keeper {
   /** Finishes everything that was closed. What is not done by the deadline is done at the next start. */
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true;
-    this.#worker.ref();
-    this.#worker.postMessage({ kind: 'close', deadlineMs } satisfies ToKeeper);
+    const worker = this.#worker;
+    if (worker === null) return;
+    worker.ref();
+    worker.postMessage({ kind: 'close', deadlineMs } satisfies ToKeeper);
     const timer = setTimeout(() => {
       this.#closed.resolve();
     }, deadlineMs + 1000);
     await this.#closed.promise;
     clearTimeout(timer);
-    await this.#worker.terminate();
+    await worker.terminate();
   }
 
   #send(message: ToKeeper): void {
-    if (!this.#isClosing) this.#worker.postMessage(message);
+    if (this.#isClosing) return;
+    this.#worker ??= this.#begin();
+    this.#worker.postMessage(message);
   }
 }
