@@ -2,10 +2,11 @@
  * What people do with an archive, with the real programs: a plant is recorded into five layouts at once, and every question is
  * answered the same from each, as tshark answers it from the recording itself.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
@@ -246,6 +247,82 @@ describe('a closed segment', () => {
         expect(hash.split(' ')[0]).toBe(sha256);
       }
   });
+});
+
+describe('an open segment', () => {
+  it('is indexed while it grows, and its packets are there at once', async () => {
+    const growing = at('growing');
+    writeFileSync(at('growing.yaml'), `sensor: cell-1\ncapture: {driver: stdin}\narchive: {split: none, rotation: 1d, flush_interval: 50ms}\noutput_directories: {pcap_raw_output_path: ${growing}}\n`); // prettier-ignore
+    const forwarder = new Program('forwarder', ['-c', at('growing.yaml')]);
+    await forwarder.line('Started.');
+    const bytes = readFileSync(plant);
+    expect(bytes.length).toBeGreaterThan(8 * 2 ** 20);
+    forwarder.child.stdin?.write(bytes);
+    const index = join(growing, 'all_20260105_00.idx');
+    for (let i = 0; i < 100 && !existsSync(index); i++)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    const partial = decodeIndex(readFileSync(index));
+    expect(partial?.coveredBytes).toBeGreaterThan(4 * 2 ** 20);
+    for (let i = 0; i < 100 && statSync(join(growing, 'all_20260105_00.pcap')).size < bytes.length; i++) await new Promise((resolve) => setTimeout(resolve, 50)); // prettier-ignore
+    expect((await report('growing')).packets).toBe(recorded.length);
+    const some = await report('growing', '--host', '10.1.1.10', '--port', '502');
+    expect(some.packets).toBe(shown('ip.addr == 10.1.1.10 && tcp.port == 502'));
+    // The part without an index is read, and of the part with one what may hold them.
+    expect(some.bytesPlanned).toBeLessThanOrEqual(bytes.length);
+    forwarder.child.stdin?.end();
+    expect((await forwarder.exited).code).toBe(0);
+  }, 30_000);
+});
+
+describe('hand-over', () => {
+  it('lets both kinds of watcher see each file once it is whole: renamed, and written to its end', async () => {
+    const watched = at('watched');
+    mkdirSync(watched);
+    const script = `
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init()
+libc.inotify_add_watch(fd, sys.argv[1].encode(), 0x8 | 0x80 | 0x100)
+print("watching", flush=True)
+while True:
+    data = os.read(fd, 65536)
+    at = 0
+    while at < len(data):
+        _, mask, _, length = struct.unpack_from("iIII", data, at)
+        name = data[at + 16:at + 16 + length].rstrip(b"\\0").decode()
+        at += 16 + length
+        print(mask, name, os.path.getsize(os.path.join(sys.argv[1], name)) if not name.startswith(".") else 0, flush=True)
+`;
+    const watcher = spawn('python3', ['-c', script, watched], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let seen = '';
+    watcher.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    while (!seen.includes('watching')) await new Promise((resolve) => setTimeout(resolve, 20));
+    writeFileSync(at('watched.yaml'), `sensor: cell-1\ncapture: {driver: file, files: [${plant}]}\narchive: {split: none, rotation: 1m}\noutput_directories: {pcap_raw_output_path: ${at('watched-archive')}}\non_close: [{link: ${watched}}]\n`); // prettier-ignore
+    await run('forwarder', '-c', at('watched.yaml'));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    watcher.kill();
+    const names = readdirSync(watched).sort();
+    expect(names).toHaveLength(5);
+    let before = 0;
+    for (const name of names) {
+      const { size, mtimeMs } = statSync(join(watched, name));
+      const events = seen.split('\n').filter((line) => line.includes(` ${name} `));
+      // IN_MOVED_TO first, then IN_CLOSE_WRITE; whole at both; never created under this name.
+      expect(events).toEqual([`128 ${name} ${size}`, `8 ${name} ${size}`]);
+      // Suricata passes over what is not newer than the last.
+      expect(mtimeMs).toBeGreaterThan(before);
+      before = mtimeMs;
+    }
+    // Merged again by the field's own tool, they are what was recorded.
+    execFileSync('mergecap', [
+      '-F',
+      'nsecpcap',
+      '-w',
+      at('merged.pcap'),
+      ...names.map((name) => join(watched, name)),
+    ]);
+    expect(contentOf(await packetsOfFile(at('merged.pcap')))).toEqual(contentOf(recorded));
+  }, 30_000);
 });
 
 describe('custody', () => {
