@@ -11,8 +11,6 @@ import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
 import type { ArchiveStoreEvents } from './session/sensor-store.ts';
 import type { SessionEvents } from './session/session.ts';
-import type { KeeperHandlers } from '@tapline/shared/keep/keeper.ts';
-import { messageOf } from '@tapline/shared/base/errors.ts';
 
 export function archiveEvents(log: Log, sensor: string): ArchiveEvents {
   return {
@@ -111,20 +109,5 @@ export function tlsEvents(log: Log): TlsIdentityEvents {
 export function mirrorEvents(log: Log): MirrorEvents {
   return {
     mirrorLost: (loss) => log.error(loss, 'A mirror’s counter shows that packets were lost on the way here.'),
-  };
-}
-
-/** What the keeper has to say, in its own words: it counts in a thread of its own. */
-export function keeperEvents(log: Log): KeeperHandlers {
-  return {
-    tell: ({ level, fields, message }) => {
-      log[level](fields, message);
-    },
-    failed: (error) => {
-      log.error(
-        { problem: messageOf(error) },
-        'The keeper of the archive died: segments are not finished any more.',
-      );
-    },
   };
 }

@@ -23,6 +23,7 @@ import { readKeyFile } from '@tapline/shared/config/key-file.ts';
 import { archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import { archiveSetOf } from '@tapline/shared/config/archive-set-of.ts';
 import { keeperOptions, placesOfSet } from '@tapline/shared/config/keep-fields.ts';
+import { keeperEvents } from '@tapline/shared/daemon/keeper-events.ts';
 import { Keeper } from '@tapline/shared/keep/keeper.ts';
 import { KeptPlace, type Losses } from '@tapline/shared/keep/kept-place.ts';
 import { placesOf } from '@tapline/shared/catalog/places.ts';
@@ -45,7 +46,6 @@ import {
   archiveEvents,
   datagramEvents,
   fleetEvents,
-  keeperEvents,
   listenerEvents,
   mirrorEvents,
   sessionEvents,

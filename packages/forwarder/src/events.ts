@@ -5,8 +5,6 @@ import type { Log } from '@tapline/shared/observe/log.ts';
 import type { CaptureEvents } from './capture/capture-source.ts';
 import type { SpoolEvents } from './spool/spool.ts';
 import type { UplinkEvents } from './tunnel/uplink.ts';
-import type { KeeperHandlers } from '@tapline/shared/keep/keeper.ts';
-import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { EdgeEvents } from './edge/edge-responder.ts';
 
 export function captureEvents(log: Log): CaptureEvents {
@@ -123,21 +121,6 @@ export function tlsEvents(log: Log): TlsIdentityEvents {
     },
     keyExposed: (identity) => {
       log.warn(identity, 'Others than the owner may read the private key.');
-    },
-  };
-}
-
-/** What the keeper has to say, in its own words: it counts in a thread of its own. */
-export function keeperEvents(log: Log): KeeperHandlers {
-  return {
-    tell: ({ level, fields, message }) => {
-      log[level](fields, message);
-    },
-    failed: (error) => {
-      log.error(
-        { problem: messageOf(error) },
-        'The keeper of the archive died: segments are not finished any more.',
-      );
     },
   };
 }

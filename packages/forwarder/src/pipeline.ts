@@ -19,6 +19,7 @@ import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { archiveRules } from '@tapline/shared/config/archive-fields.ts';
 import { archiveSetOf } from '@tapline/shared/config/archive-set-of.ts';
 import { keeperOptions, placesOfSet } from '@tapline/shared/config/keep-fields.ts';
+import { keeperEvents } from '@tapline/shared/daemon/keeper-events.ts';
 import { Keeper } from '@tapline/shared/keep/keeper.ts';
 import { KeptPlace } from '@tapline/shared/keep/kept-place.ts';
 import { readKeyFile } from '@tapline/shared/config/key-file.ts';
@@ -35,15 +36,7 @@ import { systemFiles } from '@tapline/shared/system/files.ts';
 import { openCaptureSource, type CaptureCounters, type CaptureSource } from './capture/capture-source.ts';
 import { captureOptions, isReplay } from './capture-options.ts';
 import { plaintextOf, type ForwarderConfig } from './config.ts';
-import {
-  archiveEvents,
-  captureEvents,
-  edgeEvents,
-  keeperEvents,
-  spoolEvents,
-  tlsEvents,
-  uplinkEvents,
-} from './events.ts';
+import { archiveEvents, captureEvents, edgeEvents, spoolEvents, tlsEvents, uplinkEvents } from './events.ts';
 import { EdgeResponder } from './edge/edge-responder.ts';
 import { DuplicateFilter } from './dedupe/duplicate-filter.ts';
 import { ForwardSelection } from './filter/forward-selection.ts';
