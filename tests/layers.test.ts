@@ -44,9 +44,27 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */
-const ROWS = /^(main|commands|pipeline|books|events|capture-options|.*-command)\.ts$/;
+const ROWS = /^(main|commands|pipeline|books|events|capture-options|engine|analysis|.*-command)\.ts$/;
 /** Within a row, the next station may name the one before it. */
 const MAY_LOOK_BACK = new Set(['tunnel > spool', 'listen > session', 'fleet > session', 'count > tail']);
+/**
+ * The analyzer's stations, in the order of the row: what a packet becomes is a type that the following stations speak of, so each may name those before it.
+ * `asset` and `alert` are words of the whole row; `flow` names the memory that dissectors keep in it.
+ */
+const ANALYZER_ROW = [
+  'tail',
+  'merge',
+  'packet',
+  'flow',
+  'protocol',
+  'feature',
+  'asset',
+  'alert',
+  'rule',
+  'model',
+  'report',
+];
+const ANALYZER_TYPES = new Set(['flow > protocol', 'report > ']);
 
 function sources(folder: string): string[] {
   return readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
@@ -62,6 +80,12 @@ function importsOf(file: string): string[] {
 /** `archive` for `packages/shared/src/archive/x.ts`, '' for a file directly in `src`. */
 function folderOf(path: string): string {
   return /packages\/\w+\/src\/(?:([^/]+)\/)?/.exec(path)?.[1] ?? '';
+}
+
+function looksBack(from: string, to: string): boolean {
+  if (ANALYZER_TYPES.has(`${from} > ${to}`)) return true;
+  const [at, before] = [ANALYZER_ROW.indexOf(from), ANALYZER_ROW.indexOf(to)];
+  return before !== -1 && before < at;
 }
 
 describe('imports', () => {
@@ -95,7 +119,8 @@ describe('imports', () => {
         }
         for (const name of importsOf(file).filter((imported) => imported.startsWith('.'))) {
           const to = folderOf(relative(projectRoot, resolve(projectRoot, dirname(file), name)));
-          if (to !== from) expect([...MAY_LOOK_BACK], `${file} imports ${name}`).toContain(`${from} > ${to}`);
+          if (to === from || (daemon === 'analyzer' && looksBack(from, to))) continue;
+          expect([...MAY_LOOK_BACK], `${file} imports ${name}`).toContain(`${from} > ${to}`);
         }
       }
   });

@@ -9,6 +9,6 @@ await runProgram({
   schema: analyzerSchema,
   defaultConfig: '/etc/tapline/analyzer.yaml',
   examples: ['tapline-analyzer -c analyzer.yaml', 'tapline-analyzer summary /var/lib/tapline-collector/pcap'],
-  commands: async () => [(await import('./summary-command.ts')).summaryCommand()],
+  commands: async () => (await import('./commands.ts')).commands(),
   start: startAnalyzer,
 });

@@ -1,0 +1,101 @@
+/**
+ * The whole analyzer over files, without a daemon: the packets of all of them by time, an engine for each sensor, and what came of it. What
+ * `analyze`, `learn`, `train` and `evaluate` stand on.
+ */
+import { readU32 } from '@tapline/shared/packet/record.ts';
+import { mergeCaptures } from './merge/capture-merge.ts';
+import type { Alert } from './alert/alert-desk.ts';
+import { Engine, type EngineEvents } from './engine.ts';
+import type { FlowOptions } from './flow/flow-table.ts';
+import type { InputFile } from './merge/input-files.ts';
+import type { Rules } from './rule/rule-file.ts';
+
+export interface AnalysisOptions {
+  readonly files: readonly InputFile[];
+  readonly rules: Rules;
+  readonly flows?: Partial<FlowOptions>;
+  readonly signal?: AbortSignal;
+  flowEnded?: EngineEvents['flowEnded'];
+  /** So many packets were just added to the engine. */
+  packets?(engine: Engine, packets: number): void;
+  /** `share` of the input, 0 to 1. */
+  progress?(share: number, packets: number): void;
+  /** For each engine, before its first packet. */
+  engine?(engine: Engine): void;
+}
+
+export interface Analysis {
+  readonly engines: readonly Engine[];
+  readonly alerts: readonly Alert[];
+  /** Files that are damaged, and how. */
+  readonly damaged: readonly { readonly path: string; readonly reason: string }[];
+  readonly packets: number;
+  readonly bytes: number;
+  /** Packet time in seconds since 1970; 0 without packets. */
+  readonly firstTs: number;
+  readonly lastTs: number;
+}
+
+/** Reads everything. */
+export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> {
+  const engines = new Map<string, Engine>();
+  const alerts = new Map<string, Alert>();
+  const damaged: { path: string; reason: string }[] = [];
+  const { files } = options;
+  const fileName = (file: number): string => files[file]?.path ?? '';
+  let packets = 0;
+  let firstTs = Infinity;
+  let lastTs = -Infinity;
+
+  const engineOf = (sensor: string): Engine => {
+    const known = engines.get(sensor);
+    if (known !== undefined) return known;
+    const engine = new Engine(
+      {
+        sensor,
+        rules: options.rules,
+        fileName,
+        ...(options.flows === undefined ? {} : { flows: options.flows }),
+      },
+      {
+        alert: (alert) => alerts.set(alert.id, alert),
+        flowEnded: (flow, values, owner) => options.flowEnded?.(flow, values, owner),
+      },
+    );
+    engines.set(sensor, engine);
+    options.engine?.(engine);
+    return engine;
+  };
+
+  const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const runs = mergeCaptures(
+    files.map(({ path }) => path),
+    totalBytes,
+    {
+      damaged: (path, reason) => damaged.push({ path, reason }),
+      progress: (share) => options.progress?.(share, packets),
+    },
+  );
+  for await (const run of runs) {
+    const engine = engineOf(files[run.file]?.sensor ?? '.');
+    const before = engine.counters.packets;
+    engine.add(run);
+    const added = engine.counters.packets - before;
+    packets += added;
+    options.packets?.(engine, added);
+    firstTs = Math.min(firstTs, readU32(run.bytes, run.from) + readU32(run.bytes, run.from + 4) / 1e9);
+    lastTs = Math.max(lastTs, engine.clockUs / 1e6);
+    if (options.signal?.aborted === true) break;
+  }
+  for (const engine of engines.values()) engine.finish();
+  options.progress?.(1, packets);
+  return {
+    engines: [...engines.values()],
+    alerts: [...alerts.values()].sort((a, b) => a.firstUs - b.firstUs),
+    damaged,
+    packets,
+    bytes: [...engines.values()].reduce((sum, engine) => sum + engine.counters.bytes, 0),
+    firstTs: packets === 0 ? 0 : firstTs,
+    lastTs: packets === 0 ? 0 : lastTs,
+  };
+}

@@ -1,0 +1,8 @@
+/** The subcommands of `tapline-analyzer`, loaded when one is asked for. */
+import type { Command } from 'commander';
+import { analyzeCommand } from './analyze-command.ts';
+import { summaryCommand } from './summary-command.ts';
+
+export function commands(): Command[] {
+  return [analyzeCommand(), summaryCommand()];
+}

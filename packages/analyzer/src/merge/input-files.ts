@@ -1,0 +1,46 @@
+/**
+ * The files behind a list of paths: a file is itself, a directory is every capture below it. In a collector's archive the directory of a segment is
+ * its sensor; anywhere else all files together are what one sensor saw.
+ */
+import { readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { OperatingError } from '@tapline/shared/base/errors.ts';
+import { parseSegmentName } from '@tapline/shared/archive/segment-name.ts';
+
+export interface InputFile {
+  readonly path: string;
+  readonly sensor: string;
+  /** 0 for a stream. */
+  readonly bytes: number;
+}
+
+const CAPTURE_NAME = /\.(pcap|pcapng|cap|ntar|dmp)(\.(gz|zst|lz4))?$/i;
+/** A path that means stdin. */
+const STDIN = '-';
+
+/** Sorted by path. Throws CAPTURE_FAILED for a path that is not there, or a directory without captures. */
+export function inputFiles(paths: readonly string[]): InputFile[] {
+  return paths.flatMap((path) => {
+    if (path === STDIN) return [{ path, sensor: '.', bytes: 0 }];
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) throw new OperatingError('CAPTURE_FAILED', `no such file or directory: ${path}`, { path }); // prettier-ignore
+    if (!stat.isDirectory()) return [{ path, sensor: '.', bytes: stat.size }];
+    const files = capturesIn(path);
+    if (files.length === 0) throw new OperatingError('CAPTURE_FAILED', `no captures (.pcap, .pcapng, .cap, also .gz .zst .lz4) in ${path}`, { path }); // prettier-ignore
+    return files;
+  });
+}
+
+function capturesIn(directory: string): InputFile[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.') && CAPTURE_NAME.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+    .map((path) => ({ path, sensor: sensorOf(directory, path), bytes: statSync(path).size }));
+}
+
+function sensorOf(directory: string, path: string): string {
+  const folder = dirname(path);
+  const isSegment = parseSegmentName(basename(path).replace(/\.(gz|zst)$/, '')) !== null;
+  return isSegment && folder !== directory && dirname(folder) === directory ? basename(folder) : '.';
+}

@@ -1,0 +1,47 @@
+/** Every dissector there is. Those that look at unknown ports are asked in this order. */
+import { bacnet } from './bacnet.ts';
+import { dcerpc } from './dcerpc.ts';
+import { dhcp } from './dhcp.ts';
+import type { Dissector } from './dissector.ts';
+import { dnp3 } from './dnp3.ts';
+import { dns, dnsOverTcp, netbiosNs } from './dns.ts';
+import { enip } from './enip.ts';
+import { ftp } from './ftp.ts';
+import { goose } from './goose.ts';
+import { http } from './http.ts';
+import { iec104 } from './iec104.ts';
+import { isoOnTcp } from './iso-on-tcp.ts';
+import { modbus } from './modbus.ts';
+import { opcua } from './opcua.ts';
+import { profinet } from './profinet.ts';
+import { rdp } from './rdp.ts';
+import { sampledValues } from './sampled-values.ts';
+import { smb } from './smb.ts';
+import { ssh } from './ssh.ts';
+import { telnet } from './telnet.ts';
+import { tls } from './tls.ts';
+
+export const DISSECTORS: readonly Dissector[] = [
+  modbus,
+  isoOnTcp,
+  dnp3,
+  iec104,
+  enip,
+  opcua,
+  bacnet,
+  profinet,
+  goose,
+  sampledValues,
+  tls,
+  http,
+  ssh,
+  rdp,
+  smb,
+  dcerpc,
+  ftp,
+  telnet,
+  dns,
+  dnsOverTcp,
+  netbiosNs,
+  dhcp,
+];

@@ -1,0 +1,271 @@
+/**
+ * DNS (RFC 1035), multicast DNS (RFC 6762), LLMNR (RFC 4795) and the NetBIOS name service (RFC 1002), big-endian:
+ *
+ *   0 id (2)   2 flags (2)   4 questions (2)   6 answers (2)   8 authorities (2)   10 additional (2)   12 questions, records
+ *   question: name, type (2), class (2)      record: name, type (2), class (2), time to live (4), length (2), data
+ *
+ * A name is labels with their lengths, ended by an empty one or by a pointer to an earlier place. Over TCP two bytes of length
+ * stand in front, which is a dissector of its own: a message cannot say by itself which of the two it is.
+ */
+import { be16, text } from './byte-reader.ts';
+import {
+  NEED_MORE,
+  NOT_OURS,
+  OBJECT_CHARACTERS_MAX,
+  createOperation,
+  resetOperation,
+  type Dissector,
+  type Operation,
+  type Sink,
+} from './dissector.ts';
+
+const HEADER_BYTES = 12;
+const NAME_BYTES_MAX = 255;
+/** A name has at most 127 labels; each pointer leads to at least one of them. */
+const HOPS_MAX = 32;
+/** Multicast queries ask many things at once; more than these are not told. */
+const QUESTIONS_MAX = 32;
+
+const TYPES: ReadonlyMap<number, string> = new Map([
+  [1, 'a'],
+  [2, 'ns'],
+  [5, 'cname'],
+  [6, 'soa'],
+  [10, 'null'],
+  [12, 'ptr'],
+  [13, 'hinfo'],
+  [15, 'mx'],
+  [16, 'txt'],
+  [24, 'sig'],
+  [25, 'key'],
+  [28, 'aaaa'],
+  [33, 'srv'],
+  [35, 'naptr'],
+  [41, 'opt'],
+  [43, 'ds'],
+  [46, 'rrsig'],
+  [47, 'nsec'],
+  [48, 'dnskey'],
+  [52, 'tlsa'],
+  [64, 'svcb'],
+  [65, 'https'],
+  [249, 'tkey'],
+  [250, 'tsig'],
+  [251, 'ixfr'],
+  [252, 'axfr'],
+  [255, 'any'],
+  [257, 'caa'],
+]);
+
+const NETBIOS_TYPES: ReadonlyMap<number, string> = new Map([
+  [32, 'nb'],
+  [33, 'nbstat'],
+]);
+
+const RESPONSE_CODES: readonly string[] = [
+  '',
+  'format-error',
+  'server-failure',
+  'nxdomain',
+  'not-implemented',
+  'refused',
+  'yxdomain',
+  'yxrrset',
+  'nxrrset',
+  'not-authoritative',
+  'not-in-zone',
+];
+
+/** Where reading a name ended; `next` is -1 for a name that cannot be read. */
+const name = { text: '', next: -1, fault: '' };
+
+export const dns: Dissector = {
+  name: 'dns',
+  tcpPorts: [],
+  udpPorts: [53, 5353, 5355],
+  etherTypes: [],
+
+  looksLike(bytes, at, end) {
+    if (end - at < HEADER_BYTES + 6 || (be16(bytes, at + 2) & 0xfe4f) !== 0) return false;
+    if (be16(bytes, at + 4) !== 1 || be16(bytes, at + 6) !== 0 || be16(bytes, at + 8) !== 0) return false;
+    const additional = be16(bytes, at + 10);
+    readName(bytes, at, at + HEADER_BYTES, end);
+    if (additional > 1 || !/^[\w-]+(\.[\w-]+)+$/.test(name.text) || name.next < 0) return false;
+    const rest = end - name.next - 4;
+    return rest >= 0 && (additional === 0 ? rest === 0 : rest >= 11) && be16(bytes, name.next + 2) === 1;
+  },
+
+  dissect({ bytes, at, end }, sink) {
+    dissectDns(bytes, at, end, plain, false, sink);
+  },
+};
+
+export const dnsOverTcp: Dissector = {
+  name: 'dns',
+  tcpPorts: [53],
+  udpPorts: [],
+  etherTypes: [],
+
+  messageBytes(bytes, at, end) {
+    if (end - at < 2) return NEED_MORE;
+    const length = be16(bytes, at);
+    return length < HEADER_BYTES ? NOT_OURS : 2 + length;
+  },
+
+  dissect({ bytes, at, end }, sink) {
+    if (end - at < 2) sink.violation('message shorter than its header');
+    else dissectDns(bytes, at + 2, end, plain, false, sink);
+  },
+};
+
+export const netbiosNs: Dissector = {
+  name: 'netbios-ns',
+  tcpPorts: [],
+  udpPorts: [137],
+  etherTypes: [],
+
+  dissect({ bytes, at, end }, sink) {
+    dissectDns(bytes, at, end, netbios, true, sink);
+  },
+};
+
+const plain = createOperation('dns');
+const netbios = createOperation('netbios-ns');
+
+function dissectDns(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  operation: Operation,
+  isNetbios: boolean,
+  sink: Sink,
+): void {
+  if (end - at < HEADER_BYTES) {
+    sink.violation('message shorter than its header');
+    return;
+  }
+  const flags = be16(bytes, at + 2);
+  const questions = be16(bytes, at + 4);
+  const answers = be16(bytes, at + 6);
+  const records = answers + be16(bytes, at + 8) + be16(bytes, at + 10);
+  const isResponse = (flags & 0x8000) !== 0;
+  const opcode = (flags >> 11) & 15;
+  const isTruncated = (flags & 0x0200) !== 0;
+  if (!isTruncated && questions * 5 + records * 11 > end - at - HEADER_BYTES)
+    sink.violation('more questions and records than the message can hold');
+  resetOperation(operation);
+  operation.isResponse = isResponse;
+  operation.count = isResponse ? answers : 0;
+  if (isResponse) {
+    operation.value = end - at;
+    const responseCode = flags & 15;
+    operation.exception = RESPONSE_CODES[responseCode] ?? `response-code-${responseCode}`;
+  }
+  // An announcement of multicast DNS has no question: its first record stands for it.
+  const isAnnouncement = questions === 0 && answers > 0;
+  const wanted = isAnnouncement ? 1 : Math.min(questions, QUESTIONS_MAX);
+  operation.action = isAnnouncement || opcode === 4 ? 'report' : opcode === 5 ? 'write' : 'read';
+  if (wanted === 0) {
+    operation.name = verb(opcode, isNetbios);
+    sink.operation(operation);
+    return;
+  }
+  let next = at + HEADER_BYTES;
+  for (let i = 0; i < wanted; i++) {
+    readName(bytes, at, next, end);
+    if (name.fault !== '') sink.violation(name.fault);
+    next = name.next;
+    if (next < 0 || next + 4 > end) {
+      if (name.fault === '' && !isTruncated) sink.violation('question beyond the end of the message');
+      operation.name = verb(opcode, isNetbios);
+      operation.object = shown(name.text, isNetbios);
+      operation.code = -1;
+      sink.operation(operation);
+      return;
+    }
+    const type = be16(bytes, next);
+    const typeName = (isNetbios ? NETBIOS_TYPES : TYPES).get(type) ?? `type-${type}`;
+    operation.code = type;
+    operation.name = `${isAnnouncement ? 'announce' : verb(opcode, isNetbios)}-${typeName}`;
+    operation.object = shown(name.text, isNetbios);
+    sink.operation(operation);
+    next += 4;
+  }
+}
+
+function verb(opcode: number, isNetbios: boolean): string {
+  if (opcode === 0) return 'query';
+  if (isNetbios)
+    return ['', '', '', '', '', 'register', 'release', 'wait', 'refresh'][opcode] || `opcode-${opcode}`;
+  return ['', 'inverse-query', 'status', '', 'notify', 'update'][opcode] || `opcode-${opcode}`;
+}
+
+function shown(found: string, isNetbios: boolean): string {
+  const readable = isNetbios ? netbiosName(found) : found;
+  return (readable === '' ? '.' : readable).slice(0, OBJECT_CHARACTERS_MAX);
+}
+
+/** NetBIOS writes each half of a byte as a letter from A to P; the 16th byte says which service of that name is meant. */
+function netbiosName(found: string): string {
+  if (!/^[A-P]{32}(\.|$)/.test(found)) return found;
+  let out = '';
+  let suffix = 0;
+  for (let i = 0; i < 32; i += 2) {
+    const byte = ((found.charCodeAt(i) - 65) << 4) | (found.charCodeAt(i + 1) - 65);
+    if (i === 30) suffix = byte;
+    else out += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0 ? ' ' : '.';
+  }
+  return `${out.trimEnd()}<${suffix.toString(16).padStart(2, '0')}>`;
+}
+
+/** Fills `name` with the name at `at` of the message that begins at `start`. */
+function readName(bytes: Uint8Array, start: number, at: number, end: number): void {
+  name.text = name.fault = '';
+  name.next = -1;
+  let next = -1;
+  let here = at;
+  let hops = 0;
+  let total = 0;
+  for (;;) {
+    if (here >= end) {
+      name.fault = 'name beyond the end of the message';
+      return;
+    }
+    const length = bytes[here] as number;
+    if (length === 0) {
+      name.next = next < 0 ? here + 1 : next;
+      return;
+    }
+    if (length >= 0xc0) {
+      if (here + 2 > end) {
+        name.fault = 'name beyond the end of the message';
+        return;
+      }
+      if (next < 0) next = here + 2;
+      const target = start + (be16(bytes, here) & 0x3fff);
+      // Only backwards, and not too often: otherwise a name could go round for ever.
+      if (target >= here || ++hops > HOPS_MAX) {
+        name.fault = 'name pointer leads nowhere';
+        name.next = next;
+        return;
+      }
+      here = target;
+      continue;
+    }
+    if (length > 63) {
+      name.fault = 'label longer than 63';
+      return;
+    }
+    total += length + 1;
+    if (total > NAME_BYTES_MAX) {
+      name.fault = 'name longer than 255';
+      return;
+    }
+    if (here + 1 + length > end) {
+      name.fault = 'name beyond the end of the message';
+      return;
+    }
+    name.text += (name.text === '' ? '' : '.') + text(bytes, here + 1, here + 1 + length, 63);
+    here += 1 + length;
+  }
+}

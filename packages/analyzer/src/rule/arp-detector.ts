@@ -1,0 +1,87 @@
+/**
+ * ARP spoofing: an address that moves between two MAC addresses and back within a moment, or one MAC address that answers for many, among them
+ * another's. A device that was replaced changes once and stays.
+ */
+import { readArp, seconds } from './scan-detector.ts';
+import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
+import type { Detector, Report } from './detector.ts';
+import { KeyedWindows } from './keyed-window.ts';
+import type { Rules } from './rule-file.ts';
+
+const ADDRESSES_MAX = 16_384;
+/** Without a request: a few are how an address is announced, many for another's address are how a cache is kept poisoned. */
+const UNASKED_REPLIES_MIN = 10;
+/** So many are an attack on the switch, whoever's the address is. */
+const UNASKED_FLOOD_MIN = 200;
+const CLAIMS_MAX = 8;
+const UNSPECIFIED = '0.0.0.0';
+
+export function createArpDetector(rules: Rules, report: Report): Detector {
+  /** Address → the MAC address that said so last. */
+  const owners = new Map<string, string>();
+  /** MAC address → addresses that it said it has. */
+  const claims = new Map<string, string[]>();
+  const changes = new KeyedWindows(rules.arp_spoofing.within * 1000);
+  const unasked = new KeyedWindows(rules.arp_spoofing.within * 1000);
+  const asked = new KeyedWindows(10_000_000);
+
+  return {
+    state: { owners, claims, changes, unasked, asked },
+
+    packet(view) {
+      if (view.frame.kind !== FRAME_ARP || !rules.arp_spoofing.enabled) return;
+      const message = readArp(view);
+      if (message === null || message.sender === UNSPECIFIED) return;
+      const nowUs = view.timeUs;
+      const { sender, senderMac } = message;
+      if (message.operation === 1 && sender !== message.target) asked.add(`${message.target}`, nowUs);
+      if (message.operation === 2) {
+        const wasAsked = asked.peek(sender, nowUs) !== undefined;
+        if (!wasAsked) {
+          const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
+          const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
+          if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)
+            found(`${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`);
+        }
+      } // prettier-ignore
+      const owner = owners.get(sender);
+      if (owner === undefined && owners.size >= ADDRESSES_MAX)
+        for (const oldest of owners.keys()) {
+          owners.delete(oldest);
+          break;
+        }
+      owners.set(sender, senderMac);
+      const claimed = claims.get(senderMac) ?? [];
+      if (claims.size < ADDRESSES_MAX) claims.set(senderMac, claimed);
+      if (!claimed.includes(sender) && claimed.length < CLAIMS_MAX) claimed.push(sender);
+      if (owner === undefined || owner === senderMac) return;
+      const window = changes.add(sender, nowUs, senderMac);
+      window.members.add(owner);
+      if (window.count >= rules.arp_spoofing.changes)
+        found(
+          `${sender} moved ${window.count} times between ${[...window.members].join(' and ')} in ${seconds(window, nowUs)}`,
+        );
+
+      function found(evidence: string): void {
+        report(
+          {
+            rule: 'arp-spoofing',
+            title: 'ARP spoofing',
+            severity: rules.arp_spoofing.severity,
+            score: 0.95,
+            technique: 'T0830',
+            timeUs: nowUs,
+            source: senderMac,
+            destination: sender,
+            port: -1,
+            protocol: 'arp',
+            evidence,
+            group: sender,
+            scope: { client: sender, fromUs: nowUs, toUs: nowUs },
+          },
+          null,
+        );
+      }
+    },
+  };
+}

@@ -1,0 +1,69 @@
+/**
+ * DNS tunnelling: data carried in names. Many different, long, random-looking names under one domain, asked by one client; nobody types those. Names that
+ * are looked up once and do not exist, one after another (a domain generation algorithm), are told as well.
+ */
+import type { Detector, Report } from './detector.ts';
+import { KeyedWindows } from './keyed-window.ts';
+import type { Rules } from './rule-file.ts';
+import { seconds } from './scan-detector.ts';
+
+/** Bits per character, above which a label is not made of words. */
+const ENTROPY_MIN = 3.2;
+/** Names that do not exist, of different domains, within the window. */
+const NXDOMAINS_MIN = 15;
+
+export function createDnsDetector(rules: Rules, report: Report): Detector {
+  const rule = rules.dns_tunnel;
+  const names = new KeyedWindows(rule.within * 1000);
+  const missing = new KeyedWindows(rule.within * 1000);
+  return {
+    state: { names, missing },
+    operation(flow, operation, nowUs) {
+      if (!rule.enabled || operation.protocol !== 'dns' || operation.object === '') return;
+      const name = operation.object.replace(/\.$/, '').toLowerCase();
+      const domain = name.split('.').slice(-2).join('.');
+      if (operation.isResponse) {
+        if (!/nxdomain|name-error/.test(operation.exception) || name.endsWith('.arpa')) return;
+        const window = missing.add(flow.client, nowUs, domain);
+        if (window.members.size < NXDOMAINS_MIN) return;
+        found('dns-generated-names', 'Names that do not exist, one after another', domain, window.startUs, `${flow.client} looked up names of ${window.members.size} different domains in ${seconds(window, nowUs)} that do not exist`); // prettier-ignore
+        return;
+      }
+      const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
+      if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
+      const window = names.add(`${flow.client} ${domain}`, nowUs, name);
+      if (window.members.size < rule.queries) return;
+      found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${window.members.size} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
+
+      function found(kind: string, title: string, domain: string, fromUs: number, evidence: string): void {
+        report(
+          {
+            rule: kind,
+            title,
+            severity: rule.severity,
+            score: 0.9,
+            technique: 'T0869',
+            timeUs: nowUs,
+            source: flow.client,
+            destination: flow.server,
+            port: flow.serverPort,
+            protocol: 'dns',
+            evidence,
+            group: kind === 'dns-tunnel' ? `${flow.client} ${domain}` : flow.client,
+            scope: { client: flow.client, service: 'dns', fromUs, toUs: nowUs },
+          },
+          flow,
+        );
+      }
+    },
+  };
+}
+
+/** Shannon entropy of the characters, in bits. */
+function entropy(text: string): number {
+  const counts = new Map<string, number>();
+  for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1);
+  let bits = 0;
+  for (const count of counts.values()) bits -= (count / text.length) * Math.log2(count / text.length);
+  return bits;
+}

@@ -1,0 +1,194 @@
+/**
+ * Floods: more than a service can mean. SYN flood: connections that are opened and never finished. Connection flood: one client opens more than
+ * it can use. UDP and ICMP flood: packets that nobody answers. Reflection: answers that nobody asked for.
+ */
+import { isGroupAddress } from '../asset/networks.ts';
+import type { Flow } from '../flow/flow.ts';
+import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_SYN } from '../packet/packet-view.ts';
+import { protocolName, type Detector, type Report } from './detector.ts';
+import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
+import type { Rules } from './rule-file.ts';
+import { seconds } from './scan-detector.ts';
+
+/** Services that answer a small question with much, to whoever the question says it is from. */
+const AMPLIFIERS: ReadonlySet<number> = new Set([
+  17, 19, 53, 69, 111, 123, 137, 161, 389, 427, 500, 520, 1434, 1604, 1900, 3283, 3478, 3702, 5060, 5093, 5351, 5353, 5683, 10001,
+  11211, 27015, 32414, 33848, 37810,
+]); // prettier-ignore
+/** Share of connections that were never finished, above which it is no accident. */
+const HALF_OPEN_SHARE = 0.75;
+/** Share of packets that were answered, below which nobody wants them. */
+const ICMP_ECHO = 8;
+const SPRAY_SENDERS_MIN = 20;
+const ANSWERED_SHARE = 0.1;
+
+export function createFloodDetector(rules: Rules, report: Report): Detector {
+  const opened = new KeyedWindows(rules.syn_flood.within * 1000);
+  const openedHost = new KeyedWindows(rules.syn_flood.within * 1000);
+  const everywhere = new KeyedWindows(rules.spoofed_flood.within * 1000);
+  const knocks = new KeyedWindows(rules.scan_distributed.within * 1000);
+  const connections = new KeyedWindows(rules.connection_flood.within * 1000);
+  const udp = new KeyedWindows(rules.udp_flood.within * 1000);
+  const icmp = new KeyedWindows(rules.icmp_flood.within * 1000);
+  const reflected = new KeyedWindows(rules.reflection.within * 1000);
+
+  function found(
+    rule:
+      | 'syn_flood'
+      | 'spoofed_flood'
+      | 'scan_distributed'
+      | 'connection_flood'
+      | 'udp_flood'
+      | 'icmp_flood'
+      | 'reflection',
+    window: CountedWindow,
+    flow: Flow,
+    about: { source: string; destination: string; port: number },
+    title: string,
+    evidence: string,
+    nowUs: number,
+    isVictimServer = rule !== 'reflection',
+  ): void {
+    const { source, destination, port } = about;
+    // Of a reflection the victim is the client: it never asked, but the answers go to it.
+    const isReflection = !isVictimServer;
+    report(
+      {
+        rule: rule.replaceAll('_', '-'),
+        title,
+        severity: rules[rule].severity,
+        score: 0.95,
+        technique: rule === 'scan_distributed' ? 'T0846' : 'T0814',
+        timeUs: nowUs,
+        source,
+        destination,
+        port,
+        protocol: protocolName(flow.protocol),
+        evidence,
+        group: `${source} ${destination} ${port} ${flow.protocol}`,
+        scope: {
+          ...(destination === '' ? {} : isReflection ? { client: destination } : { server: destination }),
+          ...(rule === 'spoofed_flood' || rule === 'scan_distributed' ? { isUnanswered: true } : {}),
+          ...(source === '' ? {} : isReflection ? { server: source } : { client: source }),
+          ...(port === -1 ? {} : { serverPort: port }),
+          protocol: flow.protocol,
+          fromUs: window.startUs,
+          toUs: nowUs,
+        },
+      },
+      flow,
+    );
+  }
+
+  function onSyn(flow: Flow, nowUs: number): void {
+    const { server, serverPort: port } = flow;
+    const service = opened.add(`${server} ${port}`, nowUs, flow.client);
+    const { half_open: limit } = rules.syn_flood;
+    const halfOpen = service.count - service.other;
+    if (rules.syn_flood.enabled && halfOpen >= limit && halfOpen >= HALF_OPEN_SHARE * service.count) {
+      const source = service.members.size === 1 ? flow.client : '';
+      found('syn_flood', service, flow, { source, destination: server, port }, 'SYN flood', `${halfOpen} of ${service.count} connections to ${server} port ${port} in ${seconds(service, nowUs)}, from ${service.members.size} addresses, were opened and not finished`, nowUs); // prettier-ignore
+    }
+    const host = openedHost.add(server, nowUs, flow.client);
+    const hostHalfOpen = host.count - host.other;
+    if (rules.syn_flood.enabled && hostHalfOpen >= limit && host.members.size >= limit / 2 && hostHalfOpen >= HALF_OPEN_SHARE * host.count)
+      found('syn_flood', host, flow, { source: '', destination: server, port: -1 }, 'SYN flood', `${hostHalfOpen} of ${host.count} connections to ${server} in ${seconds(host, nowUs)}, from ${host.members.size} addresses, were opened and not finished`, nowUs); // prettier-ignore
+    // From everywhere to everywhere: addresses that are made up.
+    const all = everywhere.add('', nowUs, flow.client);
+    const spoofed = all.count - all.other;
+    if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && all.members.size >= spoofed / 2 && spoofed >= 0.9 * all.count)
+      found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${all.members.size} addresses, were never answered`, nowUs); // prettier-ignore
+    knock(flow, nowUs);
+    const client = connections.add(`${flow.client} ${server} ${port}`, nowUs);
+    if (rules.connection_flood.enabled && client.count >= rules.connection_flood.connections)
+      found('connection_flood', client, flow, { source: flow.client, destination: server, port }, 'Connection flood', `${flow.client} opened ${client.count} connections to ${server} port ${port} in ${seconds(client, nowUs)}`, nowUs); // prettier-ignore
+  }
+
+  /** Many different strangers at one host that answers none of them: too slow for a flood, too many for a mistake. */
+  function knock(flow: Flow, nowUs: number): void {
+    const victim = flow.wasReversed ? flow.client : flow.server;
+    const window = knocks.add(victim, nowUs, flow.wasReversed ? flow.server : flow.client);
+    const { enabled, sources } = rules.scan_distributed;
+    if (enabled && window.members.size >= sources && window.other <= 0.05 * window.count)
+      found('scan_distributed', window, flow, { source: '', destination: victim, port: -1 }, 'Many strangers knock at one host', `${window.members.size} addresses tried ${victim} in ${seconds(window, nowUs)}, ${window.other} of them were answered`, nowUs, !flow.wasReversed); // prettier-ignore
+  }
+
+  return {
+    state: { opened, openedHost, everywhere, knocks, connections, udp, icmp, reflected },
+
+    flowAnswered(flow, nowUs) {
+      if (flow.protocol !== PROTO_TCP) return;
+      const knocked = knocks.peek(flow.server, nowUs);
+      if (knocked !== undefined && flow.startUs >= knocked.startUs) knocked.other++;
+      for (const [windows, key] of [
+        [everywhere, ''],
+        [opened, `${flow.server} ${flow.serverPort}`],
+        [openedHost, flow.server],
+      ] as const) {
+        const window = windows.peek(key, nowUs);
+        if (window !== undefined && flow.startUs >= window.startUs) window.other++;
+      }
+    },
+
+    packet(view, flow, isFromClient) {
+      if (flow === null || flow.protocol === -1) return;
+      const nowUs = view.timeUs;
+      const { client, server, serverPort: port } = flow;
+      if (flow.protocol === PROTO_TCP) {
+        const isHandshake = (view.tcpFlags & TCP_SYN) !== 0;
+        if (!isHandshake) return;
+        if ((view.tcpFlags & TCP_ACK) === 0) {
+          // A repeated SYN is the same connection.
+          if (isFromClient && flow.startUs === nowUs && !isGroupAddress(server)) onSyn(flow, nowUs);
+        } else if (flow.wasReversed && !isFromClient) {
+          if (flow.startUs === nowUs) knock(flow, nowUs);
+          onReflection(flow, nowUs);
+        }
+        return;
+      }
+      if (flow.protocol === PROTO_UDP) {
+        if (isGroupAddress(server)) return;
+        if (flow.wasReversed && !isFromClient && AMPLIFIERS.has(port)) onReflection(flow, nowUs);
+        // From the amplifier's port to one that looks like a service too: the same, only that the flow is told the other way round.
+        else if (isFromClient && flow.memory['answered'] !== true) onSpray(flow, nowUs);
+        const window = udp.at(server, nowUs);
+        if (isFromClient) window.count++;
+        else window.other++;
+        if (window.members.size < 64) window.members.add(client);
+        if (rules.udp_flood.enabled && isFromClient && window.count >= rules.udp_flood.packets && window.other < ANSWERED_SHARE * window.count) {
+          const source = window.members.size === 1 ? client : '';
+          found('udp_flood', window, flow, { source, destination: server, port: -1 }, 'UDP flood', `${window.count} UDP packets to ${server} in ${seconds(window, nowUs)}, ${window.other} answered`, nowUs); // prettier-ignore
+        }
+        return;
+      } // prettier-ignore
+      // Unreachable and time exceeded answer something else; only requests are sent for their own sake.
+      if (flow.protocol !== PROTO_ICMP || !isFromClient || view.sourcePort !== ICMP_ECHO) return;
+      const window = icmp.add(server, nowUs, client);
+      if (rules.icmp_flood.enabled && window.count >= rules.icmp_flood.packets) {
+        const source = window.members.size === 1 ? client : '';
+        found('icmp_flood', window, flow, { source, destination: server, port: -1 }, 'ICMP flood', `${window.count} ICMP packets to ${server} in ${seconds(window, nowUs)}, from ${window.members.size} addresses`, nowUs); // prettier-ignore
+      }
+    },
+  };
+
+  /** Packets from one port of many senders that nobody answers: whatever service that is, it was made to answer for somebody else. */
+  function onSpray(flow: Flow, nowUs: number): void {
+    const window = reflected.add(`${flow.server} from ${flow.clientPort}`, nowUs, flow.client);
+    if (
+      !rules.reflection.enabled ||
+      window.count < rules.reflection.packets ||
+      window.members.size < SPRAY_SENDERS_MIN
+    )
+      return;
+    found('reflection', window, flow, { source: '', destination: flow.server, port: -1 }, 'Reflected flood', `${window.count} packets from port ${flow.clientPort} of ${window.members.size} servers to ${flow.server}, which never answered, in ${seconds(window, nowUs)}`, nowUs, true); // prettier-ignore
+  }
+
+  /** An answer to a question that nobody was seen to ask. */
+  function onReflection(flow: Flow, nowUs: number): void {
+    const { client: victim, server, serverPort: port } = flow;
+    const window = reflected.add(`${victim} ${flow.protocol === PROTO_TCP ? 'tcp' : port}`, nowUs, server);
+    if (!rules.reflection.enabled || window.count < rules.reflection.packets || window.members.size < 4)
+      return;
+    found('reflection', window, flow, { source: '', destination: victim, port: flow.protocol === PROTO_TCP ? -1 : port }, 'Reflected flood', `${window.count} answers that ${victim} never asked for, from ${window.members.size} servers, in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
+  }
+}

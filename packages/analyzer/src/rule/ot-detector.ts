@@ -1,0 +1,88 @@
+/**
+ * What a plant fears most, without any training: programs loaded into controllers, controllers stopped and restarted, and commands from hosts that never
+ * took part in the conversation before. What is normal in *this* plant is the business of the baseline; these are the few things that are worth a look in any.
+ */
+import { OT_SERVICES } from '../asset/inventory.ts';
+import type { Flow } from '../flow/flow.ts';
+import type { Operation } from '../protocol/dissector.ts';
+import type { Severity } from '../alert/finding.ts';
+import type { Detector, Report } from './detector.ts';
+import type { Rules } from './rule-file.ts';
+
+/** Controls of the device itself, not of a point. */
+const DEVICE_CONTROL =
+  /stop|start|restart|reset|reinitialize|run-mode|mode|communication-control|time-sync|set-clock|clock-set|force-listen|restart-communications|initialize|firmware|activate-config/;
+const OPERATORS_MAX = 8192;
+/** A host that commands after this long of a capture, and never before, is new to it; before that everybody is. */
+const SETTLED_US = 60_000_000;
+
+export function createOtDetector(rules: Rules, report: Report): Detector {
+  /** Server and service → when its first operation was seen. */
+  const since = new Map<string, number>();
+  /** Client, server and service → when the client was seen first. */
+  const operators = new Map<string, number>();
+
+  function found(
+    rule: 'ot_program' | 'ot_control' | 'ot_new_writer',
+    title: string,
+    severity: Severity,
+    technique: string,
+    flow: Flow,
+    operation: Operation,
+    evidence: string,
+    nowUs: number,
+  ): void {
+    report(
+      {
+        rule: rule.replaceAll('_', '-'),
+        title,
+        severity,
+        score: 0.8,
+        technique,
+        timeUs: nowUs,
+        source: flow.client,
+        destination: flow.server,
+        port: flow.serverPort,
+        protocol: operation.protocol,
+        evidence,
+        group: `${flow.client} ${flow.server} ${operation.name}`,
+        scope: { client: flow.client, server: flow.server, service: flow.service, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
+      },
+      flow,
+    );
+  }
+
+  return {
+    state: { since, operators },
+
+    operation(flow, operation, nowUs) {
+      if (operation.isResponse || !OT_SERVICES.has(operation.protocol) || flow.protocol === -1) return;
+      const service = `${flow.server} ${operation.protocol}`;
+      const pair = `${flow.client} ${service}`;
+      const firstUs = remember(since, service, nowUs);
+      const isFirst = !operators.has(pair);
+      remember(operators, pair, nowUs);
+      const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
+      if (operation.action === 'program' && rules.ot_program.enabled)
+        found('ot_program', "A controller's program is changed or read out", rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
+      else if (operation.action === 'control' && DEVICE_CONTROL.test(operation.name) && rules.ot_control.enabled)
+        found('ot_control', 'A controller is stopped, started or set', rules.ot_control.severity, /stop|restart|reset|reinitialize/.test(operation.name) ? 'T0816' : 'T0858', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
+      const changes = operation.action === 'write' || operation.action === 'control';
+      // A client whose first word is a command, at a controller that others have been talking to for a while.
+      if (isFirst && changes && rules.ot_new_writer.enabled && nowUs - firstUs > SETTLED_US)
+        found('ot_new_writer', 'A command from a host that never spoke with the controller', rules.ot_new_writer.severity, 'T0855', flow, operation, `${flow.client} begins with ${what} at ${flow.server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`, nowUs); // prettier-ignore
+    },
+  };
+}
+
+function remember(times: Map<string, number>, key: string, nowUs: number): number {
+  const known = times.get(key);
+  if (known !== undefined) return known;
+  if (times.size >= OPERATORS_MAX)
+    for (const oldest of times.keys()) {
+      times.delete(oldest);
+      break;
+    }
+  times.set(key, nowUs);
+  return nowUs;
+}

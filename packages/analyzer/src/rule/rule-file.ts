@@ -1,0 +1,58 @@
+/**
+ * The rules' thresholds, as they stand in `config/rules.yaml`: every rule with its switch, its severity and its numbers. Times are durations (`60s`),
+ * lists are YAML lists.
+ */
+import { duration } from '@tapline/shared/config/fields.ts';
+import { z } from 'zod';
+import { INTERNAL_NETWORKS_DEFAULT } from '../asset/networks.ts';
+import { SEVERITIES, type Severity } from '../alert/finding.ts';
+
+const DAY_MS = 86_400_000;
+
+function rule<T extends z.ZodRawShape>(severity: Severity, fields: T) {
+  return z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      severity: z.enum(SEVERITIES).default(severity),
+      ...fields,
+    })
+    .prefault({} as never);
+}
+
+const within = (milliseconds: number) => duration(1000, DAY_MS).default(milliseconds);
+const count = (value: number) => z.number().int().min(1).max(1_000_000).default(value);
+const network = z.string().regex(/^[0-9a-fA-F.:]+(\/\d{1,3})?$/, 'an address or a network, like 10.0.0.0/8');
+
+export const rulesSchema = z.strictObject({
+  internal_networks: z.array(network).max(1024).default(INTERNAL_NETWORKS_DEFAULT),
+  scan_vertical: rule('high', { ports: count(12), within: within(60_000) }),
+  scan_horizontal: rule('high', { hosts: count(12), within: within(60_000) }),
+  scan_slow: rule('medium', { targets: count(25), within: within(3_600_000) }),
+  scan_distributed: rule('medium', { sources: count(40), within: within(600_000) }),
+  scan_protocol: rule('medium', { protocols: count(4), within: within(60_000) }),
+  arp_scan: rule('medium', { hosts: count(30), within: within(60_000) }),
+  syn_flood: rule('high', { half_open: count(60), within: within(10_000) }),
+  spoofed_flood: rule('high', { half_open: count(80), within: within(10_000) }),
+  connection_flood: rule('high', { connections: count(100), within: within(10_000) }),
+  udp_flood: rule('high', { packets: count(5000), within: within(5000) }),
+  icmp_flood: rule('high', { packets: count(500), within: within(5000) }),
+  reflection: rule('high', { packets: count(50), within: within(10_000) }),
+  brute_force: rule('high', { attempts: count(6), within: within(600_000) }),
+  http_brute_force: rule('high', { attempts: count(15), within: within(60_000) }),
+  sensitive_access: rule('low', {
+    ports: z.array(z.number().int().min(1).max(65_535)).default([22, 23, 102, 502, 2404, 3389, 20000, 44818, 4840, 47808]),
+    allow: z.array(network).max(1024).default(INTERNAL_NETWORKS_DEFAULT),
+  }),
+  arp_spoofing: rule('high', { changes: count(2), within: within(60_000) }),
+  protocol_violation: rule('medium', { violations: count(5), within: within(60_000) }),
+  beaconing: rule('medium', { intervals: count(8), jitter: z.number().min(0).max(1).default(0.1) }),
+  dns_tunnel: rule('high', { queries: count(40), within: within(60_000), label_length: count(24) }),
+  smb_spread: rule('high', { hosts: count(5), within: within(60_000) }),
+  remote_administration: rule('medium', {}),
+  exploit: rule('high', {}),
+  ot_program: rule('medium', {}),
+  ot_control: rule('low', {}),
+  ot_new_writer: rule('medium', {}),
+}); // prettier-ignore
+
+export type Rules = z.infer<typeof rulesSchema>;

@@ -1,0 +1,166 @@
+/**
+ * Scans: somebody tries many doors and goes through none. An attempt is a flow that was not answered with anything but a refusal; when the other side
+ * takes part, the attempt is taken back. Vertical: ports of one host. Horizontal: hosts, one port (or echo requests). Slow: either, over an hour.
+ * Protocol: IP protocols that hardly anybody speaks. ARP: addresses that are asked for.
+ */
+import type { Severity } from '../alert/finding.ts';
+import { isGroupAddress } from '../asset/networks.ts';
+import type { Flow } from '../flow/flow.ts';
+import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
+import { formatAddress, formatMac } from '@tapline/shared/packet/ip-address.ts';
+import {
+  PROTO_ICMP,
+  PROTO_ICMPV6,
+  PROTO_TCP,
+  PROTO_UDP,
+  TCP_SYN,
+  type PacketView,
+} from '../packet/packet-view.ts';
+import { protocolName, type Detector, type Report } from './detector.ts';
+import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
+import type { Rules } from './rule-file.ts';
+
+/** IP protocols that networks are made of. */
+const COMMON_PROTOCOLS: ReadonlySet<number> = new Set([
+  1, 2, 4, 6, 17, 41, 47, 50, 51, 58, 88, 89, 103, 112, 115, 132,
+]);
+/** ICMP time exceeded and unreachable are answers to others, never an attempt. */
+const ECHO_REQUESTS: ReadonlySet<number> = new Set([8, 13, 15, 17, 128]);
+
+export function createScanDetector(rules: Rules, report: Report): Detector {
+  const vertical = new KeyedWindows(rules.scan_vertical.within * 1000);
+  const horizontal = new KeyedWindows(rules.scan_horizontal.within * 1000);
+  const slowPorts = new KeyedWindows(rules.scan_slow.within * 1000);
+  const slowHosts = new KeyedWindows(rules.scan_slow.within * 1000);
+  const protocols = new KeyedWindows(rules.scan_protocol.within * 1000);
+  const arp = new KeyedWindows(rules.arp_scan.within * 1000);
+
+  function found(
+    rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'arp_scan',
+    window: CountedWindow,
+    about: { source: string; destination: string; port: number; protocol: string; nowUs: number; protocolNumber?: number },
+    title: string,
+    evidence: string,
+    flow: Flow | null,
+  ): void {
+    const severity: Severity = rules[rule].severity;
+    const { source, destination, port, protocol, nowUs } = about;
+    report(
+      {
+        rule: rule.replaceAll('_', '-'),
+        title,
+        severity,
+        score: 0.95,
+        technique: 'T0846',
+        timeUs: nowUs,
+        source,
+        destination,
+        port,
+        protocol,
+        evidence,
+        group: `${source} ${destination} ${rule === 'scan_slow' || rule === 'scan_horizontal' ? protocol : ''} ${destination === '' ? port : ''}`,
+        scope: {
+          client: source,
+          ...(destination === '' ? {} : { server: destination }),
+          ...(destination === '' && port !== -1 ? { serverPort: port } : {}),
+          ...(about.protocolNumber === undefined ? {} : { protocol: about.protocolNumber }),
+          fromUs: window.startUs,
+          toUs: nowUs,
+        },
+      },
+      flow,
+    );
+  } // prettier-ignore
+
+  function attempt(flow: Flow, nowUs: number): void {
+    const { client, server, serverPort: port, protocol } = flow;
+    const name = protocolName(protocol);
+    const about = { source: client, port, protocol: name, nowUs, protocolNumber: protocol };
+    if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) {
+      const ports = vertical.add(`${client} ${server} ${protocol}`, nowUs, port);
+      if (rules.scan_vertical.enabled && ports.members.size >= rules.scan_vertical.ports)
+        found('scan_vertical', ports, { ...about, destination: server, port: -1 }, 'Port scan of one host', `${client} tried ${ports.members.size} ${name} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`, flow); // prettier-ignore
+      const slow = slowPorts.add(`${client} ${server} ${protocol}`, nowUs, port);
+      if (rules.scan_slow.enabled && slow.members.size >= rules.scan_slow.targets && ports.members.size < rules.scan_vertical.ports)
+        found('scan_slow', slow, { ...about, destination: server, port: -1 }, 'Slow port scan of one host', `${client} tried ${slow.members.size} ${name} ports of ${server} in ${seconds(slow, nowUs)} and used none of them`, flow); // prettier-ignore
+    }
+    const hosts = horizontal.add(`${client} ${protocol} ${port}`, nowUs, server);
+    if (rules.scan_horizontal.enabled && hosts.members.size >= rules.scan_horizontal.hosts)
+      found('scan_horizontal', hosts, { ...about, destination: '' }, 'Scan of many hosts', `${client} tried ${hosts.members.size} hosts on ${name}${portText(protocol, port)} in ${seconds(hosts, nowUs)} and was answered by none of them`, flow); // prettier-ignore
+    const slow = slowHosts.add(`${client} ${protocol} ${port}`, nowUs, server);
+    if (rules.scan_slow.enabled && slow.members.size >= rules.scan_slow.targets && hosts.members.size < rules.scan_horizontal.hosts)
+      found('scan_slow', slow, { ...about, destination: '' }, 'Slow scan of many hosts', `${client} tried ${slow.members.size} hosts on ${name}${portText(protocol, port)} in ${seconds(slow, nowUs)} and was answered by none of them`, flow); // prettier-ignore
+  }
+
+  return {
+    state: { vertical, horizontal, slowPorts, slowHosts, protocols, arp },
+
+    flowStarted(flow, view) {
+      if (flow.protocol === -1 || flow.wasReversed || isGroupAddress(flow.server)) return;
+      const nowUs = view.timeUs;
+      if (!COMMON_PROTOCOLS.has(flow.protocol)) {
+        const window = protocols.add(`${flow.client} ${flow.server}`, nowUs, flow.protocol);
+        if (rules.scan_protocol.enabled && window.members.size >= rules.scan_protocol.protocols)
+          found('scan_protocol', window, { source: flow.client, destination: flow.server, port: -1, protocol: 'ip', nowUs }, 'Scan of IP protocols', `${flow.client} sent ${window.members.size} unusual IP protocols to ${flow.server} in ${seconds(window, nowUs)}`, flow); // prettier-ignore
+        return;
+      }
+      if (flow.serverPort === -1) return;
+      // In the middle of a connection that began before the capture: nobody tries a door that he is already through.
+      if (flow.protocol === PROTO_TCP && (view.tcpFlags & TCP_SYN) === 0 && view.payloadWireBytes > 0) return;
+      const isIcmp = flow.protocol === PROTO_ICMP || flow.protocol === PROTO_ICMPV6;
+      if (isIcmp && !ECHO_REQUESTS.has(flow.clientPort)) return;
+      if (isIcmp || flow.protocol === PROTO_TCP || flow.protocol === PROTO_UDP) attempt(flow, nowUs);
+    },
+
+    flowAnswered(flow, nowUs) {
+      const { client, server, serverPort: port, protocol } = flow;
+      for (const windows of [vertical, slowPorts])
+        windows.peek(`${client} ${server} ${protocol}`, nowUs)?.members.delete(port);
+      for (const windows of [horizontal, slowHosts])
+        windows.peek(`${client} ${protocol} ${port}`, nowUs)?.members.delete(server);
+    },
+
+    packet(view: PacketView) {
+      if (view.frame.kind !== FRAME_ARP || !rules.arp_scan.enabled) return;
+      const request = readArp(view);
+      if (request === null || request.operation !== 1 || request.sender === request.target) return;
+      const key = request.senderMac;
+      const window = arp.add(key, view.timeUs, request.target);
+      if (window.members.size >= rules.arp_scan.hosts)
+        found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${window.members.size} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
+    },
+  };
+}
+
+export interface ArpMessage {
+  /** 1 request, 2 reply. */
+  readonly operation: number;
+  readonly sender: string;
+  readonly senderMac: string;
+  readonly target: string;
+  readonly targetMac: string;
+}
+
+/** An ARP message for IPv4 on Ethernet (RFC 826); null for any other, or one that is cut. */
+export function readArp(view: PacketView): ArpMessage | null {
+  const at = view.frame.arpOffset;
+  const { bytes, end } = view;
+  if (at === -1 || end - at < 28) return null;
+  if (bytes[at + 4] !== 6 || bytes[at + 5] !== 4) return null;
+  return {
+    operation: ((bytes[at + 6] as number) << 8) | (bytes[at + 7] as number),
+    senderMac: formatMac(bytes, at + 8),
+    sender: formatAddress(bytes, at + 14, 4),
+    targetMac: formatMac(bytes, at + 18),
+    target: formatAddress(bytes, at + 24, 4),
+  };
+}
+
+export function seconds(window: CountedWindow, nowUs: number): string {
+  const s = (nowUs - window.startUs) / 1e6;
+  return s >= 120 ? `${Math.round(s / 60)} minutes` : `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
+}
+
+function portText(protocol: number, port: number): string {
+  return protocol === PROTO_TCP || protocol === PROTO_UDP ? ` port ${port}` : '';
+}
