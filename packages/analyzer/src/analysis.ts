@@ -16,6 +16,7 @@ export interface AnalysisOptions {
   readonly flows?: Partial<FlowOptions>;
   readonly signal?: AbortSignal;
   flowEnded?: EngineEvents['flowEnded'];
+  packet?: EngineEvents['packet'];
   /** So many packets were just added to the engine. */
   packets?(engine: Engine, packets: number): void;
   /** `share` of the input, 0 to 1. */
@@ -59,6 +60,7 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
       },
       {
         alert: (alert) => alerts.set(alert.id, alert),
+        ...(options.packet === undefined ? {} : { packet: options.packet }),
         flowEnded: (flow, values, owner) => options.flowEnded?.(flow, values, owner),
       },
     );

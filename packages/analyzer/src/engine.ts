@@ -44,6 +44,8 @@ export interface EngineOptions {
 }
 
 export interface EngineEvents {
+  /** Each packet, after it was added to its flow; for labelled data. */
+  packet?(flow: Flow | null, view: PacketView): void;
   alert(alert: Alert, isNew: boolean): void;
   /** The flow's numbers lie in `values` until the call returns. */
   flowEnded(flow: Flow, values: Float64Array, engine: Engine): void;
@@ -197,6 +199,7 @@ export class Engine {
       this.dissection.add(flow, view, isFromClient);
     }
     for (const detector of this.#detectors) detector.packet?.(view, flow, isFromClient);
+    this.#events.packet?.(flow, view);
   }
 
   #countInWindows(view: PacketView, flow: Flow, isFromClient: boolean): void {

@@ -96,7 +96,8 @@ function request(message: Message, method: string, sink: Sink): void {
       sink.violation('control character in the request line');
       break;
     }
-  if (targetEnd === targetAt) sink.violation('request line without a target');
+  // Some clients send the method in a segment of its own.
+  if (targetEnd === targetAt && lineLast < end) sink.violation('request line without a target');
   resetOperation(operation);
   operation.action = METHODS.get(method) ?? 'other';
   operation.name = method.toLowerCase();

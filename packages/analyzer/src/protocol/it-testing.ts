@@ -55,6 +55,8 @@ function messageOf(bytes: Uint8Array, isFromClient: boolean, memory: Memory): Me
 }
 
 interface Direction {
+  /** Of its SYN; -1 where that was not captured. */
+  initial: number;
   next: number;
   rest: Uint8Array;
   isLost: boolean;
@@ -99,13 +101,21 @@ export async function replay(
       const flags = view[transport + 13] as number;
       const payloadAt = transport + ((view[transport + 12] as number) >> 4) * 4;
       if ((flags & 2) !== 0) {
-        directions.set(from + to, { next: (sequence + 1) >>> 0, rest: new Uint8Array(0), isLost: false });
+        // Sent twice, it begins nothing anew.
+        if (directions.get(from + to)?.initial === sequence) continue;
+        directions.set(from + to, {
+          initial: sequence,
+          next: (sequence + 1) >>> 0,
+          rest: new Uint8Array(0),
+          isLost: false,
+        });
         if ((flags & 16) === 0) memories.delete(key);
         continue;
       }
       if (payloadAt >= end) continue;
       const memory = getOr(memories, key, () => ({}));
       const direction = getOr(directions, from + to, () => ({
+        initial: -1,
         next: sequence,
         rest: new Uint8Array(0),
         isLost: false,

@@ -22,6 +22,7 @@ import { recallFile, rememberFile, statusName, throughPipe } from './smb-status.
 
 const HEADER_BYTES = 64;
 const FLAG_RESPONSE = 1;
+const STATUS_PENDING = 0x103;
 /** A chain may be long; what is told of it is not. */
 const CHAIN_MAX = 32;
 const CONTROL_PIPE_TRANSCEIVE = 0x0011_c017;
@@ -184,6 +185,11 @@ function response(
   let dataEnd = -1;
   let file = -1;
   operation.exception = statusName(status);
+  if (status === STATUS_PENDING) {
+    // Only says that the answer comes later.
+    sink.operation(operation);
+    return;
+  }
   switch (operation.code) {
     case NEGOTIATE:
       if (room >= 6 && status === 0) {

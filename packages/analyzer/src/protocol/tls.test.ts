@@ -91,7 +91,7 @@ testHostileBytes(tls, [CHROME, SERVER, ALERT]);
 
 describeWithCorpus('over real captures', () => {
   test('names and fingerprints are those of tshark', async () => {
-    for (const name of ['bench/benign-it/tls.pcap', 'bench/benign-iot/D-LinkCam_Setup-A-3-STA.pcap']) {
+    for (const name of ['bench/benign-it/tls.pcap', 'bench/benign-iot/D-LinkHomeHub_Setup-C-3-STA.pcap']) {
       const path = corpusPath(name);
       const recorder = await replay(path, tls, [443]);
       const filter = 'tcp.port == 443 && tls.handshake.type';
