@@ -8,6 +8,9 @@ import type { Alert } from './alert/alert-desk.ts';
 import { Engine, type EngineEvents } from './engine.ts';
 import type { FlowOptions } from './flow/flow-table.ts';
 import type { InputFile } from './merge/input-files.ts';
+import { FlowScoring } from './model/flow-scoring.ts';
+import type { LoadedModel } from './model/model-file.ts';
+import { Scorer } from './model/scorer.ts';
 import type { Rules } from './rule/rule-file.ts';
 
 export interface AnalysisOptions {
@@ -19,6 +22,9 @@ export interface AnalysisOptions {
   packet?: EngineEvents['packet'];
   /** So many packets were just added to the engine. */
   packets?(engine: Engine, packets: number): void;
+  /** Models that score the flows. */
+  readonly models?: readonly LoadedModel[];
+  readonly shadows?: readonly LoadedModel[];
   /** `share` of the input, 0 to 1. */
   progress?(share: number, packets: number): void;
   /** For each engine, before its first packet. */
@@ -27,6 +33,8 @@ export interface AnalysisOptions {
 
 export interface Analysis {
   readonly engines: readonly Engine[];
+  /** What the models did, by name. */
+  readonly models: Readonly<Record<string, Record<string, number>>>;
   readonly alerts: readonly Alert[];
   /** Files that are damaged, and how. */
   readonly damaged: readonly { readonly path: string; readonly reason: string }[];
@@ -48,6 +56,11 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
   let firstTs = Infinity;
   let lastTs = -Infinity;
 
+  const models = [...(options.models ?? []), ...(options.shadows ?? [])];
+  const scorer = models.length > 0 ? new Scorer() : null;
+  const scoring = scorer === null ? null : new FlowScoring(scorer, true);
+  await scoring?.use(options.models ?? [], options.shadows ?? []);
+
   const engineOf = (sensor: string): Engine => {
     const known = engines.get(sensor);
     if (known !== undefined) return known;
@@ -61,7 +74,10 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
       {
         alert: (alert) => alerts.set(alert.id, alert),
         ...(options.packet === undefined ? {} : { packet: options.packet }),
-        flowEnded: (flow, values, owner) => options.flowEnded?.(flow, values, owner),
+        flowEnded: (flow, values, owner) => {
+          options.flowEnded?.(flow, values, owner);
+          scoring?.add(flow, values, owner);
+        },
       },
     );
     engines.set(sensor, engine);
@@ -88,11 +104,17 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
     firstTs = Math.min(firstTs, readU32(run.bytes, run.from) + readU32(run.bytes, run.from + 4) / 1e9);
     lastTs = Math.max(lastTs, engine.clockUs / 1e6);
     if (options.signal?.aborted === true) break;
+    if (scoring?.isBusy === true) await scoring.settled();
   }
   for (const engine of engines.values()) engine.finish();
+  scoring?.flush();
+  await scoring?.settled();
+  for (const engine of engines.values()) engine.desk.flush();
+  await scorer?.close();
   options.progress?.(1, packets);
   return {
     engines: [...engines.values()],
+    models: scoring?.books ?? {},
     alerts: [...alerts.values()].sort((a, b) => a.firstUs - b.firstUs),
     damaged,
     packets,

@@ -8,6 +8,8 @@ import { analyzeFiles, type Analysis } from './analysis.ts';
 import { FLOW_FORMATS, type FlowFormat } from './flow/flow-export.ts';
 import { flowRecord, type FlowRecord } from './flow/flow-record.ts';
 import { inputFiles } from './merge/input-files.ts';
+import { readModels } from './model/model-file.ts';
+import { SHIPPED_MODELS } from './model/shipped-models.ts';
 import { analysisReport } from './report/analysis-report.ts';
 import { FlowFile } from './report/flow-file.ts';
 import { htmlReport } from './report/html-report.ts';
@@ -25,6 +27,7 @@ interface AnalyzeOptions {
   readonly flows?: FlowFormat;
   readonly flowsFile?: string;
   readonly rules?: string;
+  readonly models: string | false;
   readonly progress: boolean;
 }
 
@@ -42,6 +45,8 @@ export function analyzeCommand(): Command {
     .addOption(new Option('--flows <format>', 'write flows').choices([...FLOW_FORMATS]))
     .option('--flows-file <file>', 'where to (default: stdout, and then no report there)')
     .option('--rules <file>', 'thresholds (default: those of the shipped rules.yaml)')
+    .option('--models <directory>', 'models that score the flows', SHIPPED_MODELS)
+    .option('--no-models', 'rules alone')
     .option('--no-progress', 'no progress bar')
     .addHelpText(
       'after',
@@ -56,6 +61,7 @@ async function analyze(paths: readonly string[], options: AnalyzeOptions): Promi
   if (options.flows === 'parquet' && options.flowsFile === undefined)
     throw new OperatingError('CONFIG_INVALID', '--flows parquet needs --flows-file: it is no text', {});
   const rules = loadRules(options.rules);
+  const models = options.models === false ? [] : readModels(options.models);
   const files = inputFiles(paths);
   const flows = options.flows === undefined ? null : new FlowFile(options.flows, options.flowsFile);
   const bar = progressBar(options);
@@ -82,6 +88,7 @@ async function analyze(paths: readonly string[], options: AnalyzeOptions): Promi
     analysis = await analyzeFiles({
       files,
       rules,
+      models,
       signal: stop.signal,
       flowEnded: (flow, values, engine) => {
         total++;

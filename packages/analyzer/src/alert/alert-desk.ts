@@ -102,15 +102,19 @@ export class AlertDesk {
     const key = `${finding.rule}\n${finding.group}`;
     let open = this.#open.get(key);
     if (open !== undefined && finding.timeUs - open.alert.lastUs > QUIET_US) {
-      this.#open.delete(key);
-      this.counters.closed++;
+      this.#close(key, open);
       open = undefined;
     }
     const isNew = open === undefined;
     open ??= this.#create(key, finding);
     const { alert } = open;
     const before = alert.severity;
-    if (!isNew) grow(alert, finding);
+    if (!isNew) {
+      grow(alert, finding);
+      // The silent longest come first.
+      this.#open.delete(key);
+      this.#open.set(key, open);
+    }
     if (flow !== null) this.#addFlow(alert, flow);
     const hasRisen = severityRank(alert.severity) > severityRank(before);
     const hasGrown = alert.count >= 2 * open.toldCount && alert.lastUs - open.toldUs >= GROWTH_US;
@@ -126,9 +130,7 @@ export class AlertDesk {
   #create(key: string, finding: Finding): OpenAlert {
     if (this.#open.size >= ALERTS_OPEN_MAX) {
       for (const [oldest, open] of this.#open) {
-        if (open.alert.count > open.toldCount) this.#tell(open, false);
-        this.#open.delete(oldest);
-        this.counters.closed++;
+        this.#close(oldest, open);
         break;
       }
     }
@@ -160,6 +162,13 @@ export class AlertDesk {
     this.#open.set(key, open);
     this.counters.alerts++;
     return open;
+  }
+
+  /** Nothing more will come: its last count is told. */
+  #close(key: string, open: OpenAlert): void {
+    if (open.alert.count > open.toldCount) this.#tell(open, false);
+    this.#open.delete(key);
+    this.counters.closed++;
   }
 
   #addFlow(alert: Alert, flow: Flow): void {

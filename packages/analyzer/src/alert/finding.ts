@@ -11,6 +11,8 @@ export function severityRank(severity: Severity): number {
 /** Which flows a finding is about; what is left out is any. Addresses match either end unless `isDirected`. */
 export interface Scope {
   readonly client?: string;
+  /** Either end. */
+  readonly host?: string;
   readonly server?: string;
   readonly serverPort?: number;
   readonly protocol?: number;

@@ -66,7 +66,7 @@ export interface Pair {
 
 /** Protocols of plants: who serves them is a controller, who asks is its operator. */
 export const OT_SERVICES: ReadonlySet<string> = new Set([
-  'modbus', 's7comm', 'mms', 'dnp3', 'iec104', 'enip', 'opcua', 'bacnet', 'profinet', 'goose', 'sampled-values',
+  'modbus', 's7comm', 'mms', 'dnp3', 'iec104', 'enip', 'opcua', 'bacnet', 'profinet', 'tristation', 'goose', 'sampled-values',
 ]); // prettier-ignore
 
 const HOST_FACTS: ReadonlySet<string> = new Set([
@@ -229,9 +229,13 @@ export function pairKey(flow: Flow): string {
     : `${flow.client} ${flow.server} ${flow.protocol} ${flow.serverPort}`;
 }
 
-export function operationKey(operation: { readonly unit: number; readonly name: string; readonly object: string }): string {
+export function operationKey(operation: {
+  readonly unit: number;
+  readonly name: string;
+  readonly object: string;
+}): string {
   return `${operation.unit} ${operation.name} ${operation.object}`;
-} // prettier-ignore
+}
 
 /** The dissector's name, or transport and port, or EtherType. */
 export function serviceName(flow: Flow): string {

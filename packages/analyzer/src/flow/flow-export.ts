@@ -108,16 +108,22 @@ function transport(record: FlowRecord): string {
 
 function csv(value: string | number): string {
   const text = String(value);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function zeekText(value: ZeekValue): string {
   if (value === null) return '-';
   if (value === '') return '(empty)';
-  if (typeof value !== 'string') return typeof value === 'number' && !Number.isInteger(value) ? value.toFixed(6) : String(value);
+  if (typeof value !== 'string')
+    return typeof value === 'number' && !Number.isInteger(value) ? value.toFixed(6) : String(value);
+  // A text that looks like "nothing" is not nothing.
+  if (value === '-' || value === '(empty)') return `\\x${value.charCodeAt(0).toString(16)}${value.slice(1)}`;
   // Tabs and line ends would break the line; Zeek writes them as \xNN.
-  return value.replaceAll(/[\t\n\r\\]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
-} // prettier-ignore
+  return value.replaceAll(
+    /[\t\n\r\\]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
 
 function zeekTime(nowMs: number): string {
   return new Date(nowMs).toISOString().slice(0, 19).replaceAll(/[T:]/g, '-');

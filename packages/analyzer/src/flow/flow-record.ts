@@ -72,7 +72,7 @@ export function flowRecord(flow: Flow, values: Float64Array, sensor: string): Fl
     vlan: flow.vlan,
     tunnelDepth: flow.tunnelDepth,
     service: flow.service,
-    connState: connectionState(flow, isTcp, get(b + PACKETS) > 0),
+    connState: connectionState(flow, isTcp, get(f + PACKETS) > 0, get(b + PACKETS) > 0),
     history: flow.history,
     clientBytes: payload(f),
     serverBytes: payload(b),
@@ -86,7 +86,8 @@ export function flowRecord(flow: Flow, values: Float64Array, sensor: string): Fl
     facts: { ...flow.facts },
     exceptions: flow.exceptions,
     violations: flow.violations,
-    scores: { ...flow.scores },
+    // The same object: models give their scores after the flow has ended.
+    scores: flow.scores,
     alerts: [...flow.alerts],
     verdict: 'benign',
   };

@@ -41,6 +41,7 @@ import {
   IDLE_US,
   INITIAL_WINDOW,
   LAST_US,
+  MISSED_BYTES,
   PACKETS,
   PAYLOAD,
   PAYLOAD_MAX,
@@ -150,7 +151,9 @@ export function addToRow(v: Float64Array, row: number, direction: number, packet
   v[d + LAST_US] = Math.max(at, get(v, d + LAST_US));
   add(v, d + PACKETS, 1);
   if (payload > 0) addToRun(v, row, direction, at, payload);
-  if (packet.protocol === PROTO_TCP) addTcp(v, row, d, packet, payload);
+  // A later fragment, or one cut before its ports, has no TCP header to read.
+  const hasHeader = packet.inner.transportOffset !== -1 && packet.sourcePort !== -1;
+  if (packet.protocol === PROTO_TCP && hasHeader) addTcp(v, row, d, packet, payload);
 }
 
 function addGap(v: Float64Array, row: number, at: number): void {
@@ -236,19 +239,27 @@ function addTcp(v: Float64Array, row: number, d: number, packet: PacketView, pay
   addSequence(v, d, packet, payload);
 }
 
-/** How far the stream has come: retransmissions do not count twice. */
+/** How far the stream has come, and what of it was not seen: retransmissions do not count twice. */
 function addSequence(v: Float64Array, d: number, packet: PacketView, payload: number): void {
   const isSyn = (packet.tcpFlags & TCP_SYN) !== 0;
   const first = (packet.tcpSequence + (isSyn ? 1 : 0)) % 0x1_0000_0000;
+  // A SYN that is tried again may begin elsewhere.
+  if (isSyn && get(v, d + SEQUENCE_SPAN) === 0) v[d + SEQUENCE_START] = first;
+  // Only a FIN is believed without data: resets and probes carry any number.
+  if (payload === 0 && (packet.tcpFlags & TCP_FIN) === 0) return;
   if (get(v, d + SEQUENCE_START) === -1) {
-    if (payload === 0 && !isSyn) return;
+    if (payload === 0) return;
     v[d + SEQUENCE_START] = first;
   }
   const from = (first - get(v, d + SEQUENCE_START) + 0x1_0000_0000) % 0x1_0000_0000;
   // Beyond half the space it is older than the start, not two gigabytes ahead.
   if (from > 0x8000_0000) return;
-  const to = from + payload;
-  if (to > get(v, d + SEQUENCE_SPAN)) v[d + SEQUENCE_SPAN] = to;
+  const span = get(v, d + SEQUENCE_SPAN);
+  // A hole, until something fills it. A retransmission of what was seen closes as much of it, wrongly: holes are not kept.
+  if (from > span) add(v, d + MISSED_BYTES, from - span);
+  else if (get(v, d + MISSED_BYTES) > 0)
+    v[d + MISSED_BYTES] = Math.max(0, get(v, d + MISSED_BYTES) - Math.min(payload, span - from));
+  if (from + payload > span) v[d + SEQUENCE_SPAN] = from + payload;
 }
 
 function get(v: Float64Array, index: number): number {

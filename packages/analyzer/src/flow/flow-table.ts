@@ -127,7 +127,10 @@ export class FlowTable {
       this.counters.withoutFlow++;
       return null;
     }
-    if (view.isIp && view.inner.fragment === 1) resolveFragment(state.fragments, view);
+    if (view.isIp && view.inner.fragment === 1) {
+      resolveFragment(state.fragments, view);
+      this.counters.fragmentsForgotten = state.fragments.evicted;
+    }
     const isSourceFirst = this.#writeKey(view);
     const key = this.#scratch.toString('latin1', 0, this.#keyBytes);
     let flow = state.flows.get(key);
@@ -170,9 +173,9 @@ export class FlowTable {
     const destination = view.isIp ? inner.destinationOffset : frame.linkDestinationOffset;
     let sourcePort = view.sourcePort;
     let destinationPort = view.destinationPort;
-    if (view.protocol === PROTO_ICMP || view.protocol === PROTO_ICMPV6) {
+    if (isIcmp(view)) {
       // A reply belongs to its request; the code is of no end.
-      sourcePort = icmpPair(view.protocol, view.sourcePort);
+      sourcePort = requestType(view);
       destinationPort = sourcePort;
     }
     let order = 0;
@@ -202,7 +205,9 @@ export class FlowTable {
         break;
       }
     }
-    const wasReversed = isAnswer(view);
+    const wasReversed = isAnswer(view) && !isToGroup(view);
+    // ICMP has a type and a code for ports: of a reply, the type it would have been asked with.
+    const isSwapped = wasReversed && !isIcmp(view);
     const source = addressOf(view, true);
     const destination = addressOf(view, false);
     const uid = createHash('sha1').update(key, 'latin1').update(view.timeUs.toFixed(3)).digest('base64url');
@@ -218,8 +223,8 @@ export class FlowTable {
       tunnelDepth: view.tunnelDepth,
       client: wasReversed ? destination : source,
       server: wasReversed ? source : destination,
-      clientPort: wasReversed ? view.destinationPort : view.sourcePort,
-      serverPort: wasReversed ? view.sourcePort : view.destinationPort,
+      clientPort: isSwapped ? view.destinationPort : requestType(view),
+      serverPort: isSwapped ? view.sourcePort : view.destinationPort,
       isClientFirst: isSourceFirst !== wasReversed,
       clientState: 0,
       serverState: 0,
@@ -313,8 +318,10 @@ export class FlowTable {
       const flow = flows.get(key);
       if (flow !== undefined && flow.ending === 'closed') this.#end(flow, 'closed');
     }
+    // A flow's place may lag behind its last packet: only beyond that slack is it surely silent.
+    const silentUs = this.#options.idleUs + ORDER_SLACK_US;
     for (const flow of flows.values()) {
-      if (clockUs - (placedUs.get(flow.key) as number) <= this.#options.idleUs) break;
+      if (clockUs - (placedUs.get(flow.key) as number) <= silentUs) break;
       this.#end(flow, 'idle');
     }
   }
@@ -340,11 +347,17 @@ function isLinkFlow(view: PacketView): boolean {
 function isAnswer(view: PacketView): boolean {
   if (view.protocol === PROTO_TCP) {
     if ((view.tcpFlags & TCP_SYN) !== 0) return (view.tcpFlags & TCP_ACK) !== 0;
-  } else if (view.protocol === PROTO_ICMP || view.protocol === PROTO_ICMPV6)
-    return isReply(view.protocol, view.sourcePort);
+  } else if (isIcmp(view)) return requestType(view) !== view.sourcePort;
   else if (view.protocol !== 17) return false;
   // In the middle of a conversation the registered port is the server's.
   return view.sourcePort !== -1 && isServicePort(view.sourcePort) && !isServicePort(view.destinationPort);
+}
+
+/** A group asks for nothing: what is sent to it is never an answer. */
+function isToGroup(view: PacketView): boolean {
+  if (!view.isIp) return false;
+  const first = view.bytes[view.inner.destinationOffset] as number;
+  return view.inner.addressBytes === 16 ? first === 0xff : first >= 224;
 }
 
 /** Ports beyond the well-known ones that are servers' on plants' networks. */
@@ -368,14 +381,17 @@ function addressOf(view: PacketView, isSource: boolean): string {
   return formatMac(bytes, isSource ? frame.linkSourceOffset : frame.linkDestinationOffset);
 }
 
-function icmpPair(protocol: number, type: number): number {
-  if (protocol === PROTO_ICMP)
-    return type === 0 ? 8 : type === 14 ? 13 : type === 16 ? 15 : type === 18 ? 17 : type;
-  return type === 129 ? 128 : type === 136 ? 135 : type === 134 ? 133 : type;
+function isIcmp(view: PacketView): boolean {
+  return view.protocol === PROTO_ICMP || view.protocol === PROTO_ICMPV6;
 }
 
-function isReply(protocol: number, type: number): boolean {
-  return icmpPair(protocol, type) !== type;
+/** For an ICMP reply the type of its request; any other packet's source port as it is. */
+function requestType(view: PacketView): number {
+  const { protocol, sourcePort: type } = view;
+  if (protocol === PROTO_ICMP)
+    return type === 0 ? 8 : type === 14 ? 13 : type === 16 ? 15 : type === 18 ? 17 : type;
+  if (protocol === PROTO_ICMPV6) return type === 129 ? 128 : type === 136 ? 135 : type === 134 ? 133 : type;
+  return type;
 }
 
 function copy(to: Uint8Array, at: number, from: Uint8Array, offset: number, count: number): void {

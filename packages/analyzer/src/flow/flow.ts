@@ -90,10 +90,10 @@ export function addToSlices(flow: Flow, file: number, number: number, offset: nu
 
 /**
  * How a TCP connection ended, in Zeek's words (conn.log, `conn_state`): S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH.
- * UDP and the rest: SF when both spoke, S0 when only the client did.
+ * UDP and the rest: SF when both spoke, S0 when only the client did, SHR when only the server did.
  */
-export function connectionState(flow: Flow, isTcp: boolean, answered: boolean): string {
-  if (!isTcp) return answered ? 'SF' : 'S0';
+export function connectionState(flow: Flow, isTcp: boolean, asked: boolean, answered: boolean): string {
+  if (!isTcp) return !answered ? 'S0' : asked ? 'SF' : 'SHR';
   const { clientState: c, serverState: s } = flow;
   const clientReset = (c & SENT_RST) !== 0;
   const serverReset = (s & SENT_RST) !== 0;

@@ -20,6 +20,7 @@ import { smb } from './smb.ts';
 import { ssh } from './ssh.ts';
 import { telnet } from './telnet.ts';
 import { tls } from './tls.ts';
+import { tristation } from './tristation.ts';
 
 export const DISSECTORS: readonly Dissector[] = [
   modbus,
@@ -44,4 +45,5 @@ export const DISSECTORS: readonly Dissector[] = [
   dnsOverTcp,
   netbiosNs,
   dhcp,
+  tristation,
 ];

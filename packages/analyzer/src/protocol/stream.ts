@@ -49,7 +49,9 @@ export function addSegment(
   if (stream.next === -1) stream.next = sequence;
   const ahead = distance(stream.next, sequence);
   if (ahead > 0) {
-    stream.held.push({ sequence, bytes: bytes.slice(at, end), wireBytes });
+    // A copy, whatever kind of array it is: a Buffer's `slice` would still be the lender's bytes.
+    if (!isHeld(stream, sequence, end - at))
+      stream.held.push({ sequence, bytes: new Uint8Array(bytes.subarray(at, end)), wireBytes });
     if (stream.held.length <= HELD_SEGMENTS_MAX) return;
     skipGap(stream, handlers);
   } else if (-ahead < wireBytes) deliver(stream, bytes, at - ahead, end, wireBytes + ahead, handlers);
@@ -69,10 +71,25 @@ function skipGap(stream: Stream, handlers: StreamHandlers): void {
   stream.held.sort((a, b) => distance(b.sequence, a.sequence));
   const first = stream.held[0];
   if (first === undefined) return;
-  handlers.gap(Math.max(0, distance(stream.next, first.sequence)));
-  stream.pending = null;
-  stream.skip = 0;
+  const missing = Math.max(0, distance(stream.next, first.sequence));
+  handlers.gap(missing);
+  lose(stream, missing, handlers);
   stream.next = first.sequence;
+}
+
+/** Bytes of the stream are lost. Where the length of the message they belong to is known, its rest is skipped, and reading goes on behind it. */
+function lose(stream: Stream, missing: number, handlers: StreamHandlers): void {
+  const { pending } = stream;
+  if (pending !== null) {
+    stream.pending = null;
+    const byteCount = handlers.messageBytes(pending, 0, pending.byteLength);
+    stream.skip = Math.max(0, byteCount - pending.byteLength);
+  }
+  stream.skip = Math.max(0, stream.skip - missing);
+}
+
+function isHeld(stream: Stream, sequence: number, byteCount: number): boolean {
+  return stream.held.some((one) => one.sequence === sequence && one.bytes.byteLength >= byteCount);
 }
 
 function releaseHeld(stream: Stream, handlers: StreamHandlers): void {
@@ -102,11 +119,7 @@ function deliver(
   if (missing > 0) {
     // Cut by the capture's snapshot length: the rest is a gap.
     handlers.gap(missing);
-    if (stream.skip >= missing) stream.skip -= missing;
-    else {
-      stream.skip = 0;
-      stream.pending = null;
-    }
+    lose(stream, missing, handlers);
   }
 }
 
@@ -143,7 +156,7 @@ function cut(stream: Stream, bytes: Uint8Array, from: number, to: number, handle
       stream.skip = Math.max(0, byteCount - (end - at));
       return;
     } else {
-      stream.pending = source.slice(at, end);
+      stream.pending = new Uint8Array(source.subarray(at, end));
       return;
     }
   }

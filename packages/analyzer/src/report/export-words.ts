@@ -1,4 +1,5 @@
 /** The command that puts an alert's packets into Wireshark: one that works where the packets are, an archive or a file. */
+import { isIP } from 'node:net';
 import { dirname } from 'node:path';
 import { parseSegmentName } from '@tapline/shared/archive/segment-name.ts';
 import type { Alert } from '../alert/alert-desk.ts';
@@ -13,7 +14,7 @@ export function exportCommand(alert: Alert): string {
   const from = new Date(Math.floor((alert.scope.fromUs - MARGIN_US) / 1000)).toISOString();
   const to = new Date(Math.ceil((alert.scope.toUs + MARGIN_US) / 1000)).toISOString();
   const name = slice.file.slice(slice.file.lastIndexOf('/') + 1).replace(/\.(gz|zst)$/, '');
-  const hosts = [alert.source, alert.destination].filter((host) => /^[0-9a-f.:]+$/i.test(host) && host.length !== 17); // prettier-ignore
+  const hosts = [alert.source, alert.destination].filter((host) => isIP(host) !== 0);
   if (parseSegmentName(name) !== null) {
     const archive = alert.sensor === '.' ? dirname(slice.file) : dirname(dirname(slice.file));
     const sensor = alert.sensor === '.' ? [] : ['--sensor', alert.sensor];

@@ -29,8 +29,11 @@ function summary(report: AnalysisReport): string {
     report.withoutFlow.malformed > 0 ? `${number(report.withoutFlow.malformed)} malformed packets` : '',
     flows.evicted > 0 ? `${number(flows.evicted)} flows were cut short: more were open than are kept` : '',
   ];
-  return parts.filter((part) => part !== '').map((part) => `${part}\n`).join('');
-} // prettier-ignore
+  return parts
+    .filter((part) => part !== '')
+    .map((part) => `${part}\n`)
+    .join('');
+}
 
 function section<T>(
   title: string,

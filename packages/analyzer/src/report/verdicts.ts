@@ -15,7 +15,7 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
   const severe = new Set<string>();
   for (const alert of alerts) {
     if (severityRank(alert.severity) >= MALICIOUS_FROM) severe.add(alert.id);
-    const address = alert.scope.client ?? alert.scope.server;
+    const address = alert.scope.client ?? alert.scope.server ?? alert.scope.host;
     if (address === undefined) {
       if (Object.keys(alert.scope).length > 2) anybody.push(alert);
       continue;
@@ -37,6 +37,7 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
 /** Whether the flow was alive in the scope's time and between its ends. */
 export function isInScope(record: FlowRecord, scope: Scope): boolean {
   if (scope.client !== undefined && scope.client !== record.client) return false;
+  if (scope.host !== undefined && scope.host !== record.client && scope.host !== record.server) return false;
   if (scope.server !== undefined && scope.server !== record.server) return false;
   if (scope.serverPort !== undefined && scope.serverPort !== record.serverPort) return false;
   if (scope.protocol !== undefined && scope.protocol !== record.protocol) return false;

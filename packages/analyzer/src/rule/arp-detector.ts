@@ -14,6 +14,7 @@ const UNASKED_REPLIES_MIN = 10;
 /** So many are an attack on the switch, whoever's the address is. */
 const UNASKED_FLOOD_MIN = 200;
 const CLAIMS_MAX = 8;
+const POISONED_US = 60_000_000;
 const UNSPECIFIED = '0.0.0.0';
 
 export function createArpDetector(rules: Rules, report: Report): Detector {
@@ -41,7 +42,7 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
           const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
           const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
           if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)
-            found(`${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`);
+            found(`${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`, window.count >= UNASKED_FLOOD_MIN ? undefined : 'medium');
         }
       } // prettier-ignore
       const owner = owners.get(sender);
@@ -62,12 +63,12 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
           `${sender} moved ${window.count} times between ${[...window.members].join(' and ')} in ${seconds(window, nowUs)}`,
         );
 
-      function found(evidence: string): void {
+      function found(evidence: string, severity = rules.arp_spoofing.severity): void {
         report(
           {
             rule: 'arp-spoofing',
             title: 'ARP spoofing',
-            severity: rules.arp_spoofing.severity,
+            severity,
             score: 0.95,
             technique: 'T0830',
             timeUs: nowUs,
@@ -77,7 +78,8 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
             protocol: 'arp',
             evidence,
             group: sender,
-            scope: { client: sender, fromUs: nowUs, toUs: nowUs },
+            // What is sent to the address for a while goes where the last reply said.
+            scope: { host: sender, fromUs: nowUs, toUs: nowUs + POISONED_US },
           },
           null,
         );

@@ -11,6 +11,7 @@ import { createLoginDetector } from './login-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
+import { createTransferDetector } from './transfer-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
 
 export function createDetectors(rules: Rules, internal: NetworkList, report: Report): readonly Detector[] {
@@ -23,6 +24,7 @@ export function createDetectors(rules: Rules, internal: NetworkList, report: Rep
     createBeaconDetector(rules, internal, report),
     createDnsDetector(rules, report),
     createLateralDetector(rules, report),
+    createTransferDetector(rules, report),
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
   ];

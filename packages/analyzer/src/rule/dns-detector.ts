@@ -10,7 +10,7 @@ import { seconds } from './scan-detector.ts';
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
 /** Names that do not exist, of different domains, within the window. */
-const NXDOMAINS_MIN = 15;
+const NXDOMAINS_MIN = 10;
 
 export function createDnsDetector(rules: Rules, report: Report): Detector {
   const rule = rules.dns_tunnel;

@@ -109,8 +109,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const victim = flow.wasReversed ? flow.client : flow.server;
     const window = knocks.add(victim, nowUs, flow.wasReversed ? flow.server : flow.client);
     const { enabled, sources } = rules.scan_distributed;
-    if (enabled && window.members.size >= sources && window.other <= 0.05 * window.count)
-      found('scan_distributed', window, flow, { source: '', destination: victim, port: -1 }, 'Many strangers knock at one host', `${window.members.size} addresses tried ${victim} in ${seconds(window, nowUs)}, ${window.other} of them were answered`, nowUs, !flow.wasReversed); // prettier-ignore
+    if (enabled && window.members.size >= sources)
+      found('scan_distributed', window, flow, { source: '', destination: victim, port: -1 }, 'Many strangers knock at one host', `${window.members.size} addresses tried ${victim} in ${seconds(window, nowUs)} and came to nothing`, nowUs, !flow.wasReversed); // prettier-ignore
   }
 
   return {
@@ -119,7 +119,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     flowAnswered(flow, nowUs) {
       if (flow.protocol !== PROTO_TCP) return;
       const knocked = knocks.peek(flow.server, nowUs);
-      if (knocked !== undefined && flow.startUs >= knocked.startUs) knocked.other++;
+      // Who is answered is no stranger.
+      knocked?.members.delete(flow.client);
       for (const [windows, key] of [
         [everywhere, ''],
         [opened, `${flow.server} ${flow.serverPort}`],

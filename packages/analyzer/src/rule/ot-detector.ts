@@ -15,15 +15,19 @@ const DEVICE_CONTROL =
 const OPERATORS_MAX = 8192;
 /** A host that commands after this long of a capture, and never before, is new to it; before that everybody is. */
 const SETTLED_US = 60_000_000;
+/** So long a new client is watched. */
+const PROBATION_US = 60_000_000;
 
 export function createOtDetector(rules: Rules, report: Report): Detector {
   /** Server and service → when its first operation was seen. */
   const since = new Map<string, number>();
   /** Client, server and service → when the client was seen first. */
   const operators = new Map<string, number>();
+  /** The same, of its first command. */
+  const writers = new Map<string, number>();
 
   function found(
-    rule: 'ot_program' | 'ot_control' | 'ot_new_writer',
+    rule: 'ot_program' | 'ot_control' | 'ot_first_write' | 'ot_new_writer',
     title: string,
     severity: Severity,
     technique: string,
@@ -53,24 +57,30 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
   }
 
   return {
-    state: { since, operators },
+    state: { since, operators, writers },
 
     operation(flow, operation, nowUs) {
       if (operation.isResponse || !OT_SERVICES.has(operation.protocol) || flow.protocol === -1) return;
       const service = `${flow.server} ${operation.protocol}`;
       const pair = `${flow.client} ${service}`;
       const firstUs = remember(since, service, nowUs);
-      const isFirst = !operators.has(pair);
-      remember(operators, pair, nowUs);
+      const sinceUs = remember(operators, pair, nowUs);
+      const isNew = sinceUs - firstUs > SETTLED_US && nowUs - sinceUs < PROBATION_US;
       const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
+      // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
+      const isRead = /upload|read/.test(operation.name) || operation.protocol === 'opcua';
       if (operation.action === 'program' && rules.ot_program.enabled)
-        found('ot_program', "A controller's program is changed or read out", rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
+        found('ot_program', "A controller's program is changed or read out", isRead ? 'low' : rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
       else if (operation.action === 'control' && DEVICE_CONTROL.test(operation.name) && rules.ot_control.enabled)
         found('ot_control', 'A controller is stopped, started or set', rules.ot_control.severity, /stop|restart|reset|reinitialize/.test(operation.name) ? 'T0816' : 'T0858', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
       const changes = operation.action === 'write' || operation.action === 'control';
-      // A client whose first word is a command, at a controller that others have been talking to for a while.
-      if (isFirst && changes && rules.ot_new_writer.enabled && nowUs - firstUs > SETTLED_US)
-        found('ot_new_writer', 'A command from a host that never spoke with the controller', rules.ot_new_writer.severity, 'T0855', flow, operation, `${flow.client} begins with ${what} at ${flow.server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`, nowUs); // prettier-ignore
+      if (changes && !writers.has(pair) && rules.ot_first_write.enabled) {
+        remember(writers, pair, nowUs);
+        found('ot_first_write', 'First command of this client to this controller', rules.ot_first_write.severity, 'T0855', flow, operation, `${flow.client} begins to command ${flow.server}: ${what}${Number.isNaN(operation.value) ? '' : ` to ${operation.value}`}`, nowUs); // prettier-ignore
+      }
+      // A client that commands as soon as it appears, at a controller that others have been talking to for a while.
+      if (isNew && changes && rules.ot_new_writer.enabled && operation.protocol !== 'profinet')
+        found('ot_new_writer', 'A command from a host that is new to the controller', rules.ot_new_writer.severity, 'T0855', flow, operation, `${flow.client} sends ${what} ${((nowUs - sinceUs) / 1e6).toFixed(1)} s after its first word to ${flow.server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`, nowUs); // prettier-ignore
     },
   };
 }

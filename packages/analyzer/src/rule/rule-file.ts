@@ -47,12 +47,15 @@ export const rulesSchema = z.strictObject({
   protocol_violation: rule('medium', { violations: count(5), within: within(60_000) }),
   beaconing: rule('medium', { intervals: count(8), jitter: z.number().min(0).max(1).default(0.1) }),
   dns_tunnel: rule('high', { queries: count(40), within: within(60_000), label_length: count(24) }),
-  smb_spread: rule('high', { hosts: count(5), within: within(60_000) }),
+  smb_spread: rule('medium', { hosts: count(5), within: within(60_000) }),
   remote_administration: rule('medium', {}),
   exploit: rule('high', {}),
   ot_program: rule('medium', {}),
   ot_control: rule('low', {}),
+  ot_first_write: rule('low', {}),
   ot_new_writer: rule('medium', {}),
+  file_transfer: rule('medium', {}),
+  remote_shell: rule('high', {}),
 }); // prettier-ignore
 
 export type Rules = z.infer<typeof rulesSchema>;

@@ -24,6 +24,7 @@ import type { Rules } from './rule-file.ts';
 const COMMON_PROTOCOLS: ReadonlySet<number> = new Set([
   1, 2, 4, 6, 17, 41, 47, 50, 51, 58, 88, 89, 103, 112, 115, 132,
 ]);
+const WIDE_SCAN_HOSTS = 64;
 /** ICMP time exceeded and unreachable are answers to others, never an attempt. */
 const ECHO_REQUESTS: ReadonlySet<number> = new Set([8, 13, 15, 17, 128]);
 
@@ -43,7 +44,8 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
     evidence: string,
     flow: Flow | null,
   ): void {
-    const severity: Severity = rules[rule].severity;
+    // A dozen hosts may be a tool that looks for its devices; five dozen are not.
+    const severity: Severity = rule === 'scan_horizontal' && window.members.size < WIDE_SCAN_HOSTS ? 'medium' : rules[rule].severity; // prettier-ignore
     const { source, destination, port, protocol, nowUs } = about;
     report(
       {

@@ -1,4 +1,5 @@
-/** Protocol violations: a sender whose messages break their protocol's own rules again and again. One may be a cut capture; a series is a tool, or a broken device. */
+/** Protocol violations: a sender whose messages break their protocol's own rules again and again. One may be a cut capture; a series is a tool, or a broken device. In the plant's own protocols, that is: software for offices does as it likes. */
+import { OT_SERVICES } from '../asset/inventory.ts';
 import type { Detector, Report } from './detector.ts';
 import { KeyedWindows } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
@@ -13,12 +14,14 @@ export function createViolationDetector(rules: Rules, report: Report): Detector 
       if (!rule.enabled) return;
       const key = `${flow.client} ${flow.server} ${protocol} ${reason}`;
       const window = violations.add(key, nowUs);
-      if (window.count < rule.violations) return;
+      const isSeries = window.count >= rule.violations;
+      // One may be a cut capture or a restart: it is told, and does not raise its voice.
+      if (!isSeries && window.count > 1) return;
       report(
         {
           rule: 'protocol-violation',
           title: `${protocol} is not spoken as it should be`,
-          severity: rule.severity,
+          severity: isSeries && OT_SERVICES.has(protocol) ? rule.severity : 'low',
           score: 0.7,
           technique: 'T0855',
           timeUs: nowUs,

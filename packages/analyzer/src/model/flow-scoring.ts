@@ -1,0 +1,215 @@
+/**
+ * Scores flows as they end: fills each model's inputs, hands them over in batches, and turns scores above the model's threshold into findings. A
+ * shadow model scores as the others do and alerts nobody: its scores stand in the metrics and with the flow, for comparing before it takes over.
+ */
+import type { Finding } from '../alert/finding.ts';
+import { VECTORS } from '../feature/schema.ts';
+import type { WindowState } from '../feature/window-features.ts';
+import type { NetworkList } from '../asset/networks.ts';
+import type { Flow } from '../flow/flow.ts';
+import { protocolName } from '../rule/detector.ts';
+import type { LoadedModel, ModelManifest } from './model-file.ts';
+import type { Scorer } from './scorer.ts';
+import { fillVector } from './training-set.ts';
+
+const BATCH_ROWS = 256;
+/** Features named in an alert. */
+const CONTRIBUTIONS = 5;
+/** Explaining costs a batch of as many rows as there are features. */
+const EXPLAINED_PER_BATCH_MAX = 4;
+
+/** What a flow needs of its engine. */
+export interface ScoringHost {
+  readonly windows: WindowState;
+  readonly internal: NetworkList;
+  readonly clockUs: number;
+  report(finding: Finding, flow: Flow): unknown;
+}
+
+interface Active {
+  readonly manifest: ModelManifest;
+  readonly number: number;
+  readonly isShadow: boolean;
+  readonly width: number;
+  rows: Float32Array;
+  flows: { flow: Flow; host: ScoringHost; timeUs: number }[];
+  readonly counters: { scored: number; told: number; dropped: number; failed: number };
+  lastScore: number;
+  /** Batches are taken in the order in which they were handed over, whatever explaining one of them takes. */
+  order: Promise<void>;
+}
+
+export class FlowScoring {
+  readonly #scorer: Scorer;
+  readonly #mustWait: boolean;
+  #active: Active[] = [];
+  #underWay = new Set<Promise<void>>();
+
+  /** `mustWait`: nothing is dropped, `settled` is to be awaited now and then (offline). */
+  constructor(scorer: Scorer, mustWait: boolean) {
+    this.#scorer = scorer;
+    this.#mustWait = mustWait;
+  }
+
+  /** Takes these models from here on; rows under way are scored by those they were meant for. */
+  async use(models: readonly LoadedModel[], shadows: readonly LoadedModel[] = []): Promise<void> {
+    const next: Active[] = [];
+    for (const [list, isShadow] of [[models, false], [shadows, true]] as const)
+      for (const { manifest, onnx } of list) {
+        if (manifest.vector === 'packet') continue;
+        const width = VECTORS[manifest.vector].length;
+        next.push({
+          manifest,
+          number: await this.#scorer.load(manifest.name, onnx),
+          isShadow,
+          width,
+          rows: new Float32Array(BATCH_ROWS * width),
+          flows: [],
+          counters: { scored: 0, told: 0, dropped: 0, failed: 0 },
+          lastScore: 0,
+          order: Promise.resolve(),
+        });
+      } // prettier-ignore
+    this.flush();
+    this.#active = next;
+  }
+
+  get books(): Record<string, Record<string, number>> {
+    return Object.fromEntries(
+      this.#active.map(({ manifest, isShadow, counters, lastScore }) => [
+        `${manifest.name}${isShadow ? '-shadow' : ''}`,
+        { ...counters, lastScore },
+      ]),
+    );
+  }
+
+  /** The highest of the last scores, against its threshold: what the older prototype's gauge shows. */
+  get lastScore(): number {
+    return this.#active.reduce(
+      (most, { lastScore, isShadow }) => (isShadow ? most : Math.max(most, lastScore)),
+      0,
+    );
+  }
+
+  /** The flow ended; its numbers are still in `values`. */
+  add(flow: Flow, values: Float64Array, host: ScoringHost): void {
+    if (flow.protocol === -1) return;
+    for (const active of this.#active) {
+      if (active.manifest.internal_only && !(host.internal.has(flow.client) && host.internal.has(flow.server))) continue; // prettier-ignore
+      const vector = active.manifest.vector as 'level1';
+      fillVector(
+        vector,
+        flow,
+        values,
+        host.windows,
+        host.clockUs,
+        active.rows,
+        active.flows.length * active.width,
+      );
+      active.flows.push({ flow, host, timeUs: flow.lastUs });
+      if (active.flows.length === BATCH_ROWS) this.#submit(active);
+    }
+  }
+
+  /** Hands over what has been collected. */
+  flush(): void {
+    for (const active of this.#active) if (active.flows.length > 0) this.#submit(active);
+  }
+
+  /** Everything that was handed over is scored. */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+  }
+
+  /** Too much is under way: who can wait should. */
+  get isBusy(): boolean {
+    return this.#mustWait && !this.#scorer.hasRoom;
+  }
+
+  #submit(active: Active): void {
+    const { flows, rows, width } = active;
+    active.flows = [];
+    active.rows = new Float32Array(BATCH_ROWS * width);
+    if (!this.#mustWait && !this.#scorer.hasRoom) {
+      active.counters.dropped += flows.length;
+      return;
+    }
+    const filled = rows.slice(0, flows.length * width);
+    const scored = this.#scorer.score(active.number, filled.slice(), width);
+    const work = Promise.all([scored, active.order]).then(async ([scores]) => {
+      if (scores === null) {
+        active.counters.failed += flows.length;
+        return;
+      }
+      active.counters.scored += flows.length;
+      await this.#take(active, flows, filled, scores);
+    });
+    active.order = work;
+    this.#underWay.add(work);
+    void work.finally(() => this.#underWay.delete(work));
+  }
+
+  async #take(
+    active: Active,
+    flows: Active['flows'],
+    rows: Float32Array,
+    scores: Float32Array,
+  ): Promise<void> {
+    const { manifest, width } = active;
+    let explained = 0;
+    for (let i = 0; i < flows.length; i++) {
+      const score = scores[i] as number;
+      const { flow, host, timeUs } = flows[i] as Active['flows'][number];
+      flow.scores[`${manifest.name}${active.isShadow ? '-shadow' : ''}`] = score;
+      active.lastScore = score;
+      if (score < manifest.threshold) continue;
+      active.counters.told++;
+      if (active.isShadow) continue;
+      const row = rows.subarray(i * width, (i + 1) * width);
+      const why = explained++ < EXPLAINED_PER_BATCH_MAX ? await this.#explain(active, row, score) : '';
+      host.report(finding(manifest, flow, timeUs, score, why), flow);
+    }
+  }
+
+  /** The features without which the score would be lower: each is put to the median of benign flows in turn. */
+  async #explain(active: Active, row: Float32Array, score: number): Promise<string> {
+    const { manifest, width } = active;
+    const rows = new Float32Array(width * width);
+    for (let i = 0; i < width; i++) {
+      rows.set(row, i * width);
+      rows[i * width + i] = manifest.medians[i] as number;
+    }
+    const scores = await this.#scorer.score(active.number, rows, width);
+    if (scores === null) return '';
+    return VECTORS[manifest.vector]
+      .map(({ name, unit }, i) => ({
+        name,
+        unit,
+        value: row[i] as number,
+        share: score - (scores[i] as number),
+      }))
+      .filter(({ share }) => share > 0.001)
+      .sort((a, b) => b.share - a.share)
+      .slice(0, CONTRIBUTIONS)
+      .map(({ name, value, share }) => `${name} = ${Number(value.toPrecision(4))} (+${share.toFixed(3)})`)
+      .join(', ');
+  }
+}
+
+function finding(manifest: ModelManifest, flow: Flow, timeUs: number, score: number, why: string): Finding {
+  return {
+    rule: `model-${manifest.name}`,
+    title: manifest.title,
+    severity: manifest.severity,
+    score,
+    technique: manifest.technique,
+    timeUs,
+    source: flow.client,
+    destination: flow.server,
+    port: flow.serverPort,
+    protocol: flow.service || protocolName(flow.protocol),
+    evidence: `score ${score.toFixed(3)}, threshold ${manifest.threshold.toFixed(3)}${why === '' ? '' : `: ${why}`}`,
+    group: `${flow.client} ${flow.server} ${flow.serverPort}`,
+    scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort, protocol: flow.protocol, fromUs: flow.startUs, toUs: flow.lastUs }, // prettier-ignore
+  };
+}

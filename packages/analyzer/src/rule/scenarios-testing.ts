@@ -1,0 +1,366 @@
+/** For tests: one scenario for each rule, as events that are counted. So many are silent, one more speaks. */
+import { arp, icmp, ip, tcp, udp, type Packet } from '../packet/frame-testing.ts';
+
+export interface Scenario {
+  /** As the alert has it. */
+  readonly rule: string;
+  /** Thresholds that it is about; the shipped ones may change. */
+  readonly rules: object;
+  /** The first event that raises the alert, counted from 1. */
+  readonly threshold: number;
+  readonly event: (index: number) => Packet[];
+  readonly source: string;
+  readonly destination: string;
+  readonly technique: string;
+}
+
+const SECOND = 1_000_000;
+const ATTACKER = '10.0.0.66';
+const VICTIM = '10.0.0.2';
+const MAC_A = '02:00:00:00:00:0a';
+const MAC_B = '02:00:00:00:00:0b';
+const NOBODY = '00:00:00:00:00:00';
+
+type Line = readonly ['>' | '<', string | Uint8Array];
+
+/** A whole connection: handshake, the lines, both ends. */
+export function connection(
+  client: string,
+  server: string,
+  lines: readonly Line[],
+  timeUs: number,
+  isClosed = true,
+): Packet[] {
+  const packets: Packet[] = [];
+  let [there, back] = [101, 501];
+  const send = (way: '>' | '<', flags: string, sequence: number, payload: Uint8Array): void => {
+    const [from, to] = way === '>' ? [client, server] : [server, client];
+    packets.push({ timeUs: timeUs + packets.length * 1000, frame: tcp(from, to, flags, { sequence, payload }) }); // prettier-ignore
+  };
+  const empty = Buffer.alloc(0);
+  send('>', 'S', 100, empty);
+  send('<', 'SA', 500, empty);
+  send('>', 'A', 101, empty);
+  for (const [way, line] of lines) {
+    const payload = Buffer.from(line);
+    send(way, 'PA', way === '>' ? there : back, payload);
+    if (way === '>') there += payload.byteLength;
+    else back += payload.byteLength;
+  }
+  if (isClosed) {
+    send('>', 'FA', there, empty);
+    send('<', 'FA', back, empty);
+  }
+  return packets;
+}
+
+/** A SYN, and nothing more. */
+export function knock(from: string, to: string, timeUs: number): Packet {
+  return { timeUs, frame: tcp(from, to, 'S') };
+}
+
+/** A SYN that is refused. */
+export function refused(from: string, to: string, timeUs: number): Packet[] {
+  return [knock(from, to, timeUs), { timeUs: timeUs + 100, frame: tcp(to, from, 'RA') }];
+}
+
+/** A Modbus request: transaction, function and what follows it. */
+export function modbus(transaction: number, ...pdu: readonly number[]): Uint8Array {
+  return Buffer.from([transaction >> 8, transaction & 255, 0, 0, 0, 1 + pdu.length, 1, ...pdu]);
+}
+
+/** A DNS message that asks for an address, or says that there is none. */
+export function dns(id: number, name: string, isMissing = false): Buffer {
+  const labels = name.split('.').flatMap((label) => [label.length, ...Buffer.from(label)]);
+  const flags = isMissing ? [0x81, 0x83] : [1, 0];
+  return Buffer.from([id >> 8, id & 255, ...flags, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, 1, 0, 1]);
+}
+
+/** Twenty-odd characters that nobody types, different for each number. */
+export function randomLabel(index: number): string {
+  return `k3x9q7zv${(index * 7919 + 104_729).toString(36)}w5j8m2t4b6p1${index}`;
+}
+
+/** The first bytes of a Windows program. */
+export function program(): Buffer {
+  const bytes = Buffer.alloc(0x100);
+  bytes.write('MZ', 0);
+  bytes[0x3c] = 0x80;
+  bytes.write('PE', 0x80);
+  return bytes;
+}
+
+const line = (text: string): string => `${text}\r\n`;
+const slow = { vertical: { ports: 1000 }, horizontal: { hosts: 1000 } };
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    rule: 'scan-vertical',
+    rules: { scan_vertical: { ports: 5 } },
+    threshold: 5,
+    event: (i) => refused(`${ATTACKER}:${40_000 + i}`, `${VICTIM}:${1000 + i}`, i * 100_000),
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
+    rule: 'scan-horizontal',
+    rules: { scan_horizontal: { hosts: 5 } },
+    threshold: 5,
+    event: (i) => [knock(`${ATTACKER}:40000`, `10.0.1.${1 + i}:502`, i * 100_000)],
+    source: ATTACKER,
+    destination: '',
+    technique: 'T0846',
+  },
+  {
+    rule: 'scan-slow',
+    rules: { scan_slow: { targets: 6 }, scan_vertical: slow.vertical },
+    threshold: 6,
+    event: (i) => refused(`${ATTACKER}:${40_000 + i}`, `${VICTIM}:${1000 + i}`, i * 400 * SECOND),
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
+    rule: 'scan-distributed',
+    rules: { scan_distributed: { sources: 6 } },
+    threshold: 6,
+    event: (i) => [knock(`8.8.${i}.1:40000`, `${VICTIM}:${8000 + i}`, i * SECOND)],
+    source: '',
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
+    rule: 'scan-protocol',
+    rules: { scan_protocol: { protocols: 3 } },
+    threshold: 3,
+    event: (i) => [{ timeUs: i * 1000, frame: ip(ATTACKER, VICTIM, 200 + i, Buffer.alloc(8)) }],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
+    rule: 'arp-scan',
+    rules: { arp_scan: { hosts: 5 } },
+    threshold: 5,
+    event: (i) => [{ timeUs: i * 1000, frame: arp(1, MAC_A, ATTACKER, NOBODY, `10.0.0.${100 + i}`) }],
+    source: MAC_A,
+    destination: '',
+    technique: 'T0846',
+  },
+  {
+    rule: 'syn-flood',
+    rules: { syn_flood: { half_open: 10 } },
+    threshold: 10,
+    event: (i) => [knock(`${ATTACKER}:${1024 + i}`, `${VICTIM}:80`, i * 1000)],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'spoofed-flood',
+    rules: { spoofed_flood: { half_open: 10 } },
+    threshold: 10,
+    event: (i) => [knock(`8.8.8.${i}:4000`, `10.0.2.${1 + i}:80`, i * 1000)],
+    source: '',
+    destination: '',
+    technique: 'T0814',
+  },
+  {
+    rule: 'connection-flood',
+    rules: { connection_flood: { connections: 10 } },
+    threshold: 10,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:9999`, [['>', 'hello'], ['<', 'world']], i * 100_000), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'udp-flood',
+    rules: { udp_flood: { packets: 10 } },
+    threshold: 10,
+    event: (i) => [{ timeUs: i * 1000, frame: udp(`${ATTACKER}:5000`, `${VICTIM}:9999`, { payload: 100 }) }],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'icmp-flood',
+    rules: { icmp_flood: { packets: 10 } },
+    threshold: 10,
+    event: (i) => [{ timeUs: i * 1000, frame: icmp(ATTACKER, VICTIM, 8, 0, { payload: 100 }) }],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'reflection',
+    rules: { reflection: { packets: 8 } },
+    threshold: 8,
+    event: (i) => [
+      { timeUs: i * 1000, frame: udp(`9.9.9.${i % 6}:53`, `${VICTIM}:50000`, { payload: 900 }) },
+    ],
+    source: '',
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'brute-force',
+    rules: { brute_force: { attempts: 4 } },
+    threshold: 4,
+    event: (i) =>
+      connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:21`, [
+        ['<', line('220 ready')],
+        ['>', line('USER root')],
+        ['<', line('331 Password required')],
+        ['>', line(`PASS ${i}`)],
+        ['<', line('530 Login incorrect')],
+      ], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0859',
+  },
+  {
+    rule: 'http-brute-force',
+    rules: { http_brute_force: { attempts: 4 } },
+    threshold: 4,
+    event: (i) =>
+      connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:80`, [
+        ['>', line('GET /admin HTTP/1.1') + line('Host: plc.example') + line('')],
+        ['<', line('HTTP/1.1 401 Unauthorized') + line('Content-Length: 0') + line('')],
+      ], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0859',
+  },
+  {
+    rule: 'sensitive-access',
+    rules: { sensitive_access: { ports: [7777] } },
+    threshold: 1,
+    event: (i) => connection('8.8.8.8:5000', `${VICTIM}:7777`, [['>', 'hello'], ['<', 'world']], i * SECOND), // prettier-ignore
+    source: '8.8.8.8',
+    destination: VICTIM,
+    technique: 'T0886',
+  },
+  {
+    rule: 'arp-spoofing',
+    rules: { arp_spoofing: { changes: 2 } },
+    threshold: 3,
+    event: (i) => [
+      { timeUs: i * SECOND, frame: arp(2, i % 2 === 0 ? MAC_A : MAC_B, VICTIM, MAC_B, ATTACKER) },
+    ],
+    source: MAC_A,
+    destination: VICTIM,
+    technique: 'T0830',
+  },
+  {
+    rule: 'protocol-violation',
+    rules: { protocol_violation: { violations: 3 } },
+    threshold: 1,
+    // A reading of no registers.
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 3, 0, 0, 0, 0)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0855',
+  },
+  {
+    rule: 'beaconing',
+    rules: { beaconing: { intervals: 4, jitter: 0.1 } },
+    threshold: 5,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, '203.0.113.5:8443', [['>', 'hello'], ['<', 'world']], i * 60 * SECOND + (i % 2) * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: '203.0.113.5',
+    technique: 'T0869',
+  },
+  {
+    rule: 'dns-tunnel',
+    rules: { dns_tunnel: { queries: 6, label_length: 20 } },
+    threshold: 6,
+    event: (i) => [
+      { timeUs: i * 1000, frame: udp(`${ATTACKER}:5353`, `${VICTIM}:53`, { payload: dns(i, `${randomLabel(i)}.tunnel.example`) }) },
+    ], // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0869',
+  },
+  {
+    rule: 'smb-spread',
+    rules: { smb_spread: { hosts: 4 } },
+    threshold: 4,
+    event: (i) => [knock(`${ATTACKER}:40000`, `10.0.1.${1 + i}:445`, i * SECOND)],
+    source: ATTACKER,
+    destination: '10.0.1.4',
+    technique: 'T0867',
+  },
+  {
+    rule: 'exploit',
+    rules: {},
+    threshold: 1,
+    // A name of an instance that is longer than a name can be (CVE-2002-0649).
+    event: (i) => [
+      { timeUs: i, frame: udp(`${ATTACKER}:5000`, `${VICTIM}:1434`, { payload: Buffer.alloc(376, 4) }) },
+    ],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0866',
+  },
+  {
+    rule: 'ot-program',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 90, 0, 2)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0843',
+  },
+  {
+    rule: 'ot-control',
+    rules: {},
+    threshold: 1,
+    // IEC 60870-5-104, C_RP_NA_1: reset of the process.
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:2404`, [['>', Buffer.from('680e0000000069010600010000000001', 'hex')]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0816',
+  },
+  {
+    rule: 'ot-first-write',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 6, 0, 1, 0, 2)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0855',
+  },
+  {
+    rule: 'ot-new-writer',
+    rules: {},
+    threshold: 4,
+    // Somebody reads for a while; the fourth that speaks is another, and commands.
+    event: (i) =>
+      i < 3
+        ? connection(`10.0.0.9:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 3, 0, 1, 0, 2)]], i * 40 * SECOND) // prettier-ignore
+        : connection(`${ATTACKER}:5000`, `${VICTIM}:502`, [['>', modbus(9, 6, 0, 1, 0, 2)]], i * 40 * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0855',
+  },
+  {
+    rule: 'file-transfer',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${VICTIM}:${5000 + i}`, `${ATTACKER}:9999`, [['>', 'send it to me please'], ['<', program()]], i * SECOND), // prettier-ignore
+    source: VICTIM,
+    destination: ATTACKER,
+    technique: 'T0867',
+  },
+  {
+    rule: 'remote-shell',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:9999`, [['<', 'Microsoft Windows [Version 10.0.19045]\r\n']], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0807',
+  },
+];

@@ -1,0 +1,102 @@
+/**
+ * What is carried in plain sight: programs that come over the network, and command shells that answer on it. Looked for where they begin, in the
+ * first payloads of a flow: a few comparisons a packet, and none later on.
+ */
+import type { Flow } from '../flow/flow.ts';
+import { PROTO_TCP, type PacketView } from '../packet/packet-view.ts';
+import type { Severity } from '../alert/finding.ts';
+import type { Detector, Report } from './detector.ts';
+import type { Rules } from './rule-file.ts';
+
+/** Payloads of a flow that are looked at. */
+const PAYLOADS_MAX = 200;
+const HEADER_END_MAX = 1024;
+/** Also what devices fetch as firmware. */
+const ELF = 'an ELF program';
+const SHELLS: readonly RegExp[] = [
+  /^\s*Microsoft Windows (XP |2000 )?\[Version /,
+  /^[\r\n]*(\(C\) Copyright|[A-Z]:\\[^\r\n]{0,120}>\s*$)/,
+  /^uid=\d+\(\w+\) gid=\d+/,
+];
+/** Hosts that are named by their address, and the names of scripts' own HTTP libraries. */
+const PLAIN_ADDRESS = /^\d+\.\d+\.\d+\.\d+(:\d+)?$/;
+
+export function createTransferDetector(rules: Rules, report: Report): Detector {
+  function found(
+    rule: 'file-transfer' | 'remote-shell' | 'nameless-http',
+    title: string,
+    severity: Severity,
+    flow: Flow,
+    evidence: string,
+    nowUs: number,
+  ): void {
+    report(
+      {
+        rule,
+        title,
+        severity,
+        score: 0.8,
+        technique: rule === 'file-transfer' ? 'T0867' : rule === 'remote-shell' ? 'T0807' : 'T0869',
+        timeUs: nowUs,
+        source: flow.client,
+        destination: flow.server,
+        port: flow.serverPort,
+        protocol: flow.service || 'tcp',
+        evidence,
+        group: `${flow.client} ${flow.server} ${flow.serverPort}`,
+        scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
+      },
+      flow,
+    );
+  }
+
+  return {
+    state: {},
+
+    packet(view, flow, isFromClient) {
+      if (flow === null || view.protocol !== PROTO_TCP || view.payloadEnd - view.payloadOffset < 16) return;
+      const looked = (flow.memory['looked'] as number | undefined) ?? 0;
+      if (looked >= PAYLOADS_MAX) return;
+      flow.memory['looked'] = looked + 1;
+      if (rules.file_transfer.enabled) {
+        const what = programIn(view);
+        const [from, to] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
+        if (what !== '') found('file-transfer', 'A program comes over the network', what === ELF ? 'low' : rules.file_transfer.severity, flow, `${what} from ${from} to ${to}`, view.timeUs); // prettier-ignore
+      }
+      if (rules.remote_shell.enabled && flow.service === '' && looked < 8) {
+        const text = Buffer.from(view.bytes.buffer, view.bytes.byteOffset + view.payloadOffset, Math.min(200, view.payloadEnd - view.payloadOffset)).toString('latin1'); // prettier-ignore
+        if (SHELLS.some((shell) => shell.test(text)))
+          found('remote-shell', 'A command shell answers on the network', rules.remote_shell.severity, flow, `${JSON.stringify(text.slice(0, 60))} on port ${flow.serverPort}`, view.timeUs); // prettier-ignore
+      }
+    },
+
+    fact(flow, key, value, nowUs) {
+      if (key === 'host' && flow.service === 'http' && PLAIN_ADDRESS.test(value) && rules.file_transfer.enabled)
+        found('nameless-http', 'HTTP to a host without a name', 'low', flow, `${flow.client} asks ${value} by its address`, nowUs); // prettier-ignore
+    },
+  };
+}
+
+/** Which program begins in the payload, at its start or behind an HTTP header; '' for none. */
+function programIn(view: PacketView): string {
+  const { bytes, payloadOffset: start, payloadEnd: end } = view;
+  let at = start;
+  if (bytes[at] === 0x48 && bytes[at + 1] === 0x54 && bytes[at + 2] === 0x54 && bytes[at + 3] === 0x50) {
+    at = bodyOffset(bytes, start, Math.min(end, start + HEADER_END_MAX));
+    if (at === -1) return '';
+  }
+  if (end - at < 20) return '';
+  if (bytes[at] === 0x7f && bytes[at + 1] === 0x45 && bytes[at + 2] === 0x4c && bytes[at + 3] === 0x46) return ELF; // prettier-ignore
+  // MZ alone is two letters; the header of a real one points to PE within the first kilobyte.
+  if (bytes[at] !== 0x4d || bytes[at + 1] !== 0x5a || end - at < 64) return '';
+  const pe = ((bytes[at + 0x3d] as number) << 8) | (bytes[at + 0x3c] as number);
+  if (pe < 0x40 || pe > 0x800) return '';
+  if (at + pe + 2 > end) return 'a Windows program';
+  return bytes[at + pe] === 0x50 && bytes[at + pe + 1] === 0x45 ? 'a Windows program' : '';
+}
+
+function bodyOffset(bytes: Uint8Array, from: number, to: number): number {
+  for (let i = from; i + 3 < to; i++)
+    if (bytes[i] === 13 && bytes[i + 1] === 10 && bytes[i + 2] === 13 && bytes[i + 3] === 10) return i + 4;
+  return -1;
+}

@@ -1,0 +1,143 @@
+/** `tapline-analyzer train LEVEL --data DIR`: a level's model from labelled captures, with what it is worth on testbeds that it never saw. */
+import { VECTORS } from './feature/schema.ts';
+import { Command, Argument } from 'commander';
+import { OperatingError } from '@tapline/shared/base/errors.ts';
+import type { Severity } from './alert/finding.ts';
+import { BOOSTING_DEFAULTS } from './model/boosted-trees.ts';
+import {
+  confusionAt,
+  f1,
+  falsePositiveRate,
+  precision,
+  recall,
+  rocCurve,
+} from './model/detection-metrics.ts';
+import { readLabelledData, type LabelledCapture } from './model/labelled-data.ts';
+import { LEVELS, MODEL_NAMES, type ModelName } from './model/levels.ts';
+import { writeModel } from './model/model-file.ts';
+import { boostedGraph, rowsFor, trainLevel, type TrainedLevel } from './model/train-level.ts';
+import { readFlowRows, vectorOf, type FlowRow } from './model/training-set.ts';
+import { loadRules } from './rule/load-rules.ts';
+
+interface TrainOptions {
+  readonly data: readonly string[];
+  readonly out: string;
+  readonly without: readonly string[];
+}
+
+/** The `train` subcommand. */
+export function trainCommand(): Command {
+  return new Command('train')
+    .summary('a model from labelled captures')
+    .description(
+      'Reads labelled captures, trains the model of a level (or of all of them) and writes it as ONNX with its manifest. Each testbed is scored by a model ' +
+        'that never saw it; the threshold and the printed scores come from there.',
+    )
+    .addArgument(new Argument('<level>', 'which model').choices([...MODEL_NAMES, 'all']))
+    .requiredOption('--data <directory...>', 'directories with MANIFEST.tsv and LABELS.tsv')
+    .option('--out <directory>', 'where the models go', 'models')
+    .option('--without <text...>', 'leave out captures and testbeds whose name contains one of these', [])
+    .addHelpText('after', '\nExample:\n  tapline-analyzer train level1 --data /srv/captures --out /etc/tapline/models\n')
+    .action(async (level: ModelName | 'all', options: TrainOptions) => {
+      const captures = options.data
+        .flatMap(readLabelledData)
+        .filter(({ kind, name, testbed }) => kind !== 'unlabelled' && !options.without.some((text) => name.includes(text) || testbed.includes(text)));
+      if (!captures.some(({ kind }) => kind === 'benign') || captures.every(({ kind }) => kind === 'benign'))
+        throw new OperatingError('CONFIG_INVALID', 'the data has no attack, or nothing benign: both are needed to tell them apart', {});
+      const rows = await readAll(captures);
+      for (const name of level === 'all' ? MODEL_NAMES : [level]) train(name, rows, captures, options.out);
+    });
+} // prettier-ignore
+
+/** Reads all captures, with a count on the terminal. */
+export async function readAll(captures: readonly LabelledCapture[]): Promise<FlowRow[]> {
+  const rules = loadRules(undefined);
+  const rows: FlowRow[] = [];
+  for (const [index, capture] of captures.entries()) {
+    rows.push(...(await readFlowRows(capture, rules)));
+    if (process.stderr.isTTY)
+      process.stderr.write(`\r${index + 1} of ${captures.length} captures, ${rows.length} flows `);
+  }
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  return rows;
+}
+
+function train(
+  name: ModelName,
+  rows: readonly FlowRow[],
+  captures: readonly LabelledCapture[],
+  out: string,
+): void {
+  const level = LEVELS[name];
+  const trained = trainLevel(name, rows, (done, total) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${done} of ${total} testbeds held out `);
+  });
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  const used = rowsFor(level, rows);
+  const { manifest, onnx } = writeModel(out, boostedGraph(trained.model, level), {
+    name,
+    title: level.title,
+    technique: level.technique,
+    severity: earnedSeverity(level.severity, scores(trained)),
+    vector: level.vector,
+    internal_only: level.isInternal,
+    threshold: trained.threshold,
+    medians: medians(used, level.vector as 'level1'),
+    scores: scores(trained),
+    data: dataOf(used, captures),
+    seed: BOOSTING_DEFAULTS.seed,
+    made_by: 'tapline-analyzer train',
+  });
+  const { precision: p, recall: r, f1: f, false_positive_rate: fpr, auc } = manifest.scores;
+  process.stdout.write(
+    `${name}: ${onnx.byteLength} bytes, threshold ${trained.threshold.toFixed(4)}; on testbeds that it never saw: precision ${percent(p)}, recall ${percent(r)}, F1 ${percent(f)}, false positives ${percent(fpr)}, area under ROC ${(auc ?? 0).toFixed(3)}\n`,
+  );
+}
+
+/**
+ * How loud a model may be is what it has shown on testbeds that it never saw: one that is right nineteen times of twenty may alarm as its level wants, one that is
+ * right four times of five may say so quietly, any other only informs.
+ */
+export function earnedSeverity(
+  wanted: Severity,
+  { precision: shown }: Record<string, number | null>,
+): Severity {
+  if (shown === null || shown === undefined || shown < 0.8) return 'info';
+  return shown >= 0.95 ? wanted : 'low';
+}
+
+/** What held-out testbeds say. */
+export function scores(trained: Pick<TrainedLevel, 'heldOut' | 'threshold'>): Record<string, number | null> {
+  const confusion = confusionAt(trained.heldOut, trained.threshold);
+  const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+  return {
+    precision: finite(precision(confusion)),
+    recall: finite(recall(confusion)),
+    f1: finite(f1(confusion)),
+    false_positive_rate: finite(falsePositiveRate(confusion)),
+    auc: rocCurve(trained.heldOut).area,
+    flows: trained.heldOut.length,
+  };
+}
+
+function medians(rows: readonly FlowRow[], vector: 'level1'): number[] {
+  const benign = rows.filter(({ isAttack }) => !isAttack).map((row) => vectorOf(row, vector));
+  return VECTORS[vector].map((_, i) => {
+    const column = benign.map((values) => values[i] as number).sort((a, b) => a - b);
+    return column[column.length >> 1] ?? 0;
+  });
+}
+
+function dataOf(rows: readonly FlowRow[], captures: readonly LabelledCapture[]) {
+  return captures.flatMap(({ name, sha256, testbed }) => {
+    const mine = rows.filter((row) => row.capture === name);
+    if (mine.length === 0) return [];
+    return [
+      { name, sha256, testbed, flows: mine.length, attacks: mine.filter(({ isAttack }) => isAttack).length },
+    ];
+  });
+}
+
+function percent(value: number | null | undefined): string {
+  return value === null || value === undefined ? '–' : `${(100 * value).toFixed(1)} %`;
+}
