@@ -4,12 +4,14 @@
  */
 import { readU32 } from '@tapline/shared/packet/record.ts';
 import { mergeCaptures } from './merge/capture-merge.ts';
+import type { Baseline } from './asset/baseline.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { Engine, type EngineEvents } from './engine.ts';
 import type { FlowOptions } from './flow/flow-table.ts';
 import type { InputFile } from './merge/input-files.ts';
 import { FlowScoring } from './model/flow-scoring.ts';
 import type { LoadedModel } from './model/model-file.ts';
+import { PacketScoring } from './model/packet-scoring.ts';
 import { Scorer } from './model/scorer.ts';
 import type { Rules } from './rule/rule-file.ts';
 
@@ -22,6 +24,8 @@ export interface AnalysisOptions {
   packet?: EngineEvents['packet'];
   /** So many packets were just added to the engine. */
   packets?(engine: Engine, packets: number): void;
+  /** What is normal, by sensor. */
+  readonly baseline?: Baseline;
   /** Models that score the flows. */
   readonly models?: readonly LoadedModel[];
   readonly shadows?: readonly LoadedModel[];
@@ -61,6 +65,9 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
   const scoring = scorer === null ? null : new FlowScoring(scorer, true);
   await scoring?.use(options.models ?? [], options.shadows ?? []);
 
+  const packetScoring = scorer === null ? null : new PacketScoring(scorer, true);
+  await packetScoring?.use(options.models ?? []);
+
   const engineOf = (sensor: string): Engine => {
     const known = engines.get(sensor);
     if (known !== undefined) return known;
@@ -69,11 +76,17 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
         sensor,
         rules: options.rules,
         fileName,
+        ...(options.baseline?.sensors[sensor] === undefined
+          ? {}
+          : { baseline: options.baseline.sensors[sensor] }),
         ...(options.flows === undefined ? {} : { flows: options.flows }),
       },
       {
         alert: (alert) => alerts.set(alert.id, alert),
-        ...(options.packet === undefined ? {} : { packet: options.packet }),
+        packet: (flow, view) => {
+          options.packet?.(flow, view);
+          if (flow !== null) packetScoring?.add(flow, view, engine);
+        },
         flowEnded: (flow, values, owner) => {
           options.flowEnded?.(flow, values, owner);
           scoring?.add(flow, values, owner);
@@ -108,13 +121,15 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
   }
   for (const engine of engines.values()) engine.finish();
   scoring?.flush();
+  packetScoring?.flush();
   await scoring?.settled();
+  await packetScoring?.settled();
   for (const engine of engines.values()) engine.desk.flush();
   await scorer?.close();
   options.progress?.(1, packets);
   return {
     engines: [...engines.values()],
-    models: scoring?.books ?? {},
+    models: { ...scoring?.books, ...packetScoring?.books },
     alerts: [...alerts.values()].sort((a, b) => a.firstUs - b.firstUs),
     damaged,
     packets,

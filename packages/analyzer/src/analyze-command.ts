@@ -1,5 +1,6 @@
 /** `tapline-analyzer analyze FILE|DIR…`: the whole analyzer over captures, without a daemon, and a report of what was found. */
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import cliProgress from 'cli-progress';
@@ -8,6 +9,7 @@ import { analyzeFiles, type Analysis } from './analysis.ts';
 import { FLOW_FORMATS, type FlowFormat } from './flow/flow-export.ts';
 import { flowRecord, type FlowRecord } from './flow/flow-record.ts';
 import { inputFiles } from './merge/input-files.ts';
+import { readBaseline } from './asset/baseline.ts';
 import { readModels } from './model/model-file.ts';
 import { SHIPPED_MODELS } from './model/shipped-models.ts';
 import { analysisReport } from './report/analysis-report.ts';
@@ -28,6 +30,7 @@ interface AnalyzeOptions {
   readonly flowsFile?: string;
   readonly rules?: string;
   readonly models: string | false;
+  readonly baseline?: string;
   readonly progress: boolean;
 }
 
@@ -47,6 +50,7 @@ export function analyzeCommand(): Command {
     .option('--rules <file>', 'thresholds (default: those of the shipped rules.yaml)')
     .option('--models <directory>', 'models that score the flows', SHIPPED_MODELS)
     .option('--no-models', 'rules alone')
+    .option('--baseline <directory>', 'what learn has frozen: deviations are told')
     .option('--no-progress', 'no progress bar')
     .addHelpText(
       'after',
@@ -62,6 +66,9 @@ async function analyze(paths: readonly string[], options: AnalyzeOptions): Promi
     throw new OperatingError('CONFIG_INVALID', '--flows parquet needs --flows-file: it is no text', {});
   const rules = loadRules(options.rules);
   const models = options.models === false ? [] : readModels(options.models);
+  const baseline =
+    options.baseline === undefined ? undefined : readBaseline(join(options.baseline, 'baseline.json'));
+  if (options.baseline !== undefined) models.push(...readModels(options.baseline, ['baseline']));
   const files = inputFiles(paths);
   const flows = options.flows === undefined ? null : new FlowFile(options.flows, options.flowsFile);
   const bar = progressBar(options);
@@ -89,6 +96,7 @@ async function analyze(paths: readonly string[], options: AnalyzeOptions): Promi
       files,
       rules,
       models,
+      ...(baseline === undefined ? {} : { baseline }),
       signal: stop.signal,
       flowEnded: (flow, values, engine) => {
         total++;

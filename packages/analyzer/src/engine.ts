@@ -16,6 +16,7 @@ import {
 } from '@tapline/shared/packet/record.ts';
 import { AlertDesk, type Alert } from './alert/alert-desk.ts';
 import type { Finding } from './alert/finding.ts';
+import type { SensorBaseline } from './asset/baseline.ts';
 import { Inventory, type InventoryState } from './asset/inventory.ts';
 import { NetworkList } from './asset/networks.ts';
 import {
@@ -39,6 +40,8 @@ export interface EngineOptions {
   readonly sensor: string;
   readonly rules: Rules;
   readonly flows?: Partial<FlowOptions>;
+  /** What is normal here; without it nothing deviates. */
+  readonly baseline?: SensorBaseline;
   /** Name of a file by its number in runs. */
   fileName(file: number): string;
 }
@@ -78,10 +81,12 @@ export class Engine {
   readonly #events: EngineEvents;
   readonly #view = new PacketView();
   #detectors: readonly Detector[];
+  #baseline: SensorBaseline | null;
 
   constructor(options: EngineOptions, events: EngineEvents) {
     this.sensor = options.sensor;
     this.#events = events;
+    this.#baseline = options.baseline ?? null;
     this.internal = new NetworkList(options.rules.internal_networks);
     this.desk = new AlertDesk(options, { alert: (alert, isNew) => events.alert(alert, isNew) });
     this.#detectors = this.#createDetectors(options.rules);
@@ -180,7 +185,7 @@ export class Engine {
   }
 
   #createDetectors(rules: Rules): readonly Detector[] {
-    return createDetectors(rules, this.internal, (finding, flow) => {
+    return createDetectors(rules, this.internal, this.#baseline, (finding, flow) => {
       this.report(finding, flow);
     });
   }
@@ -194,6 +199,7 @@ export class Engine {
     const flow = this.flows.add(view);
     const isFromClient = this.flows.isFromClient;
     if (flow !== null) {
+      this.inventory.heard(isFromClient ? flow.client : flow.server, view.timeUs);
       if (view.isIp) this.#countInWindows(view, flow, isFromClient);
       if (!isFromClient) this.#mayBeAnswer(view, flow);
       this.dissection.add(flow, view, isFromClient);

@@ -35,6 +35,8 @@ interface EvaluateOptions {
   readonly json: boolean;
 }
 
+const CAPTURE_SECONDS_MAX = 36 * 3600;
+
 /** What became of one capture. */
 export interface CaptureResult {
   readonly name: string;
@@ -160,7 +162,8 @@ export function summaryOf(results: readonly CaptureResult[], threshold: number) 
   const confusion = confusionAt(all, threshold);
   const benign = results.filter(({ kind }) => kind === 'benign');
   const attacks = results.filter(({ kind }) => kind !== 'benign');
-  const hours = benign.reduce((sum, { seconds }) => sum + seconds, 0) / 3600;
+  // A capture with a broken clock spans years; nobody records more than a day and a half into one file.
+  const hours = benign.reduce((sum, { seconds }) => sum + Math.min(seconds, CAPTURE_SECONDS_MAX), 0) / 3600;
   return {
     captures: results.length,
     flows: all.length,

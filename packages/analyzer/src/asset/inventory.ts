@@ -20,7 +20,10 @@ export interface Host {
   /** MAC addresses it sent from, on the wire of the sensor; a router's for hosts behind it. */
   readonly macs: string[];
   firstUs: number;
+  /** It was heard last, by a packet that it sent; and the longest it was silent between two. */
   lastUs: number;
+  silenceUsMax: number;
+  packets: number;
   /** Names that it gave itself, by the kind of fact. */
   readonly names: Record<string, string>;
   /** Services it answered on: `modbus 502`. */
@@ -112,6 +115,17 @@ export class Inventory {
     pair.service = service;
   }
 
+  /** A packet of that host. */
+  heard(address: string, nowUs: number): void {
+    const host = this.state.hosts.get(address);
+    if (host === undefined) return;
+    host.packets++;
+    const silence = nowUs - host.lastUs;
+    if (silence <= 0) return;
+    host.lastUs = nowUs;
+    if (host.packets > 1 && silence > host.silenceUsMax) host.silenceUsMax = silence;
+  }
+
   fact(flow: Flow, key: string, value: string): void {
     if (!HOST_FACTS.has(key)) return;
     const host = this.state.hosts.get(flow.client);
@@ -180,15 +194,12 @@ export class Inventory {
   #host(address: string, nowUs: number): Host | null {
     const { hosts } = this.state;
     const known = hosts.get(address);
-    if (known !== undefined) {
-      if (nowUs > known.lastUs) known.lastUs = nowUs;
-      return known;
-    }
+    if (known !== undefined) return known;
     if (hosts.size >= HOSTS_MAX) {
       this.full.hosts++;
       return null;
     }
-    const host = { address, macs: [], firstUs: nowUs, lastUs: nowUs, names: {}, offers: {}, uses: {}, asked: {}, answered: {} }; // prettier-ignore
+    const host = { address, macs: [], firstUs: nowUs, lastUs: nowUs, silenceUsMax: 0, packets: 0, names: {}, offers: {}, uses: {}, asked: {}, answered: {} }; // prettier-ignore
     hosts.set(address, host);
     return host;
   }

@@ -85,11 +85,12 @@ export function readModel(directory: string, name: string): LoadedModel {
   return { manifest, onnx };
 }
 
-/** Every model of a directory, by name. A directory that is not there has none. */
-export function readModels(directory: string): LoadedModel[] {
+/** Every model of a directory, by name, but for files `others`. A directory that is not there has none. */
+export function readModels(directory: string, others: readonly string[] = []): LoadedModel[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory)
     .filter((file) => file.endsWith('.json'))
+    .filter((file) => !others.includes(file.slice(0, -'.json'.length)))
     .sort()
     .map((file) => readModel(directory, file.slice(0, -'.json'.length)));
 }

@@ -1,20 +1,28 @@
 /** Every detector there is, in the order in which they are told: the order is part of what makes two readings equal. */
 import type { NetworkList } from '../asset/networks.ts';
+import type { SensorBaseline } from '../asset/baseline.ts';
 import { createAccessDetector } from './access-detector.ts';
 import { createArpDetector } from './arp-detector.ts';
+import { createBaselineDetector } from './baseline-detector.ts';
 import { createBeaconDetector } from './beacon-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
+import { createMirrorDetector } from './mirror-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
 
-export function createDetectors(rules: Rules, internal: NetworkList, report: Report): readonly Detector[] {
+export function createDetectors(
+  rules: Rules,
+  internal: NetworkList,
+  baseline: SensorBaseline | null,
+  report: Report,
+): readonly Detector[] {
   return [
     createScanDetector(rules, report),
     createFloodDetector(rules, report),
@@ -27,5 +35,7 @@ export function createDetectors(rules: Rules, internal: NetworkList, report: Rep
     createTransferDetector(rules, report),
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
+    createMirrorDetector(rules, report),
+    ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
   ];
 }

@@ -9,9 +9,9 @@ import type { Severity } from '../alert/finding.ts';
 import type { Detector, Report } from './detector.ts';
 import type { Rules } from './rule-file.ts';
 
-/** Controls of the device itself, not of a point. */
+/** Controls of the device itself, not of a point. C_RP_NA_1 is IEC 60870-5-104's reset. */
 const DEVICE_CONTROL =
-  /stop|start|restart|reset|reinitialize|run-mode|mode|communication-control|time-sync|set-clock|clock-set|force-listen|restart-communications|initialize|firmware|activate-config/;
+  /stop|start|restart|reset|reinitialize|run-mode|mode|communication-control|time-sync|set-clock|clock-set|force-listen|restart-communications|initialize|firmware|activate-config|c-rp-na/;
 const OPERATORS_MAX = 8192;
 /** A host that commands after this long of a capture, and never before, is new to it; before that everybody is. */
 const SETTLED_US = 60_000_000;
@@ -72,7 +72,7 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
       if (operation.action === 'program' && rules.ot_program.enabled)
         found('ot_program', "A controller's program is changed or read out", isRead ? 'low' : rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
       else if (operation.action === 'control' && DEVICE_CONTROL.test(operation.name) && rules.ot_control.enabled)
-        found('ot_control', 'A controller is stopped, started or set', rules.ot_control.severity, /stop|restart|reset|reinitialize/.test(operation.name) ? 'T0816' : 'T0858', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
+        found('ot_control', 'A controller is stopped, started or set', rules.ot_control.severity, /stop|restart|reset|reinitialize|c-rp-na/.test(operation.name) ? 'T0816' : 'T0858', flow, operation, `${flow.client} asks ${flow.server} for ${what}`, nowUs); // prettier-ignore
       const changes = operation.action === 'write' || operation.action === 'control';
       if (changes && !writers.has(pair) && rules.ot_first_write.enabled) {
         remember(writers, pair, nowUs);

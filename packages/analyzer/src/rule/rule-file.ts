@@ -56,6 +56,15 @@ export const rulesSchema = z.strictObject({
   ot_new_writer: rule('medium', {}),
   file_transfer: rule('medium', {}),
   remote_shell: rule('high', {}),
+  one_sided_mirror: rule('medium', { flows: count(50), within: within(600_000) }),
+  baseline_new_host: rule('medium', {}),
+  baseline_new_pair: rule('low', {}),
+  baseline_new_operation: rule('medium', {}),
+  baseline_new_write: rule('high', {}),
+  baseline_program: rule('high', {}),
+  baseline_value: rule('medium', { margin: z.number().min(0).max(10).default(0.1) }),
+  baseline_cycle: rule('low', { factor: z.number().min(1.1).max(1000).default(3) }),
+  baseline_silent_device: rule('medium', { factor: z.number().min(1.1).max(1000).default(5) }),
 }); // prettier-ignore
 
 export type Rules = z.infer<typeof rulesSchema>;

@@ -1,0 +1,64 @@
+/** What is a scan and what is not: answers take attempts back, slow ones are seen, groups and middles of connections do not count. */
+import { describe, expect, it } from 'vitest';
+import { Rig } from '../engine-testing.ts';
+import { icmp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
+import { connection, knock, refused } from './scenarios-testing.ts';
+
+const SECOND = 1_000_000;
+const rules = { scan_vertical: { ports: 5 }, scan_horizontal: { hosts: 5 }, scan_slow: { targets: 8 } };
+
+function rulesOfPackets(packets: readonly Packet[]): string[] {
+  return new Rig({ rules })
+    .add(packets)
+    .finish()
+    .rules.filter((rule) => rule.startsWith('scan-'));
+}
+
+function each(count: number, make: (i: number) => Packet | Packet[]): Packet[] {
+  return Array.from({ length: count }, (_, i) => make(i)).flat();
+}
+
+describe('a scan', () => {
+  it('is not who is answered: attempts that lead to a conversation are taken back', () => {
+    const spoken = each(20, (i) => connection(`10.0.0.1:${5000 + i}`, `10.0.0.2:${1000 + i}`, [['>', 'hello'], ['<', 'world']], i * 10_000)); // prettier-ignore
+    expect(rulesOfPackets(spoken)).toEqual([]);
+    const hosts = each(20, (i) => connection('10.0.0.1:5000', `10.0.1.${i}:80`, [['>', 'hello'], ['<', 'world']], i * 10_000)); // prettier-ignore
+    expect(rulesOfPackets(hosts)).toEqual([]);
+  });
+
+  it('is who is refused by many, and by four is not many', () => {
+    expect(rulesOfPackets(each(4, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i)))).toEqual([]);
+    expect(rulesOfPackets(each(5, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i)))).toEqual(['scan-vertical']); // prettier-ignore
+  });
+
+  it('of the same door again and again is none', () => {
+    expect(rulesOfPackets(each(50, (i) => refused(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * 1000)))).toEqual([]); // prettier-ignore
+  });
+
+  it('that stays below a rate is a slow one, over ports and over hosts', () => {
+    const ports = each(8, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i * 300 * SECOND));
+    const hosts = each(8, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:502`, i * 300 * SECOND));
+    expect(rulesOfPackets(ports)).toEqual(['scan-slow']);
+    expect(rulesOfPackets(hosts)).toEqual(['scan-slow']);
+    // Slower than the window is not seen: an hour has room for seven of these.
+    expect(rulesOfPackets(each(30, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i * 600 * SECOND)))).toEqual([]); // prettier-ignore
+  });
+
+  it('by echo requests counts hosts, and answers to others are no attempts', () => {
+    expect(rulesOfPackets(each(5, (i) => ({ timeUs: i, frame: icmp('10.0.0.1', `10.0.1.${i}`, 8) })))).toEqual(['scan-horizontal']); // prettier-ignore
+    expect(rulesOfPackets(each(9, (i) => ({ timeUs: i, frame: icmp('10.0.0.1', `10.0.1.${i}`, 3, 1) })))).toEqual([]); // prettier-ignore
+  });
+
+  it('is not the middle of connections that began before the capture, nor what goes to groups', () => {
+    const middle = each(9, (i) => ({ timeUs: i, frame: tcp('10.0.0.1:50000', `10.0.0.2:${600 + i}`, 'PA', { payload: 9 }) })); // prettier-ignore
+    const groups = each(9, (i) => ({ timeUs: i, frame: udp('10.0.0.1:50000', `224.0.0.${i}:5353`, { payload: 9 }) })); // prettier-ignore
+    expect(rulesOfPackets(middle)).toEqual([]);
+    expect(rulesOfPackets(groups)).toEqual([]);
+  });
+
+  it('over IPv6 is one as well', () => {
+    const packets = each(5, (i) => ({ timeUs: i, frame: tcp('[fd00::1]:5000', `[fd00::2]:${1 + i}`, 'S') }));
+    const rig = new Rig({ rules }).add(packets).finish();
+    expect(rig.alert('scan-vertical')).toMatchObject({ source: 'fd00::1', destination: 'fd00::2' });
+  });
+});
