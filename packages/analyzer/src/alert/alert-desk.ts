@@ -14,6 +14,10 @@ import { severityRank, type Finding, type Scope, type Severity } from './finding
 const QUIET_US = 900_000_000;
 const GROWTH_US = 60_000_000;
 const ALERTS_OPEN_MAX = 10_000;
+/** New alerts of one rule in a minute of packet time; what comes beyond is one alert for all of them, whatever addresses were made up for it. */
+const NEW_ALERTS_MAX = 40;
+const NEW_ALERTS_US = 60_000_000;
+const OTHERS = '(others)';
 const SLICES_MAX = 16;
 const FLOWS_MAX = 8;
 
@@ -71,10 +75,12 @@ export interface AlertDeskOptions {
 }
 
 export class AlertDesk {
-  readonly counters = { findings: 0, alerts: 0, told: 0, closed: 0 };
+  readonly counters = { findings: 0, alerts: 0, told: 0, closed: 0, merged: 0 };
   readonly #options: AlertDeskOptions;
   readonly #events: AlertEvents;
   #open = new Map<string, OpenAlert>();
+  /** Rule → alerts begun in the current minute. */
+  #begun = new Map<string, { sinceUs: number; count: number }>();
 
   constructor(options: AlertDeskOptions, events: AlertEvents) {
     this.#options = options;
@@ -87,19 +93,20 @@ export class AlertDesk {
   }
 
   snapshot(): unknown {
-    return { open: this.#open, counters: { ...this.counters } };
+    return { open: this.#open, begun: this.#begun, counters: { ...this.counters } };
   }
 
   restore(snapshot: unknown): void {
-    const { open, counters } = snapshot as { open: Map<string, OpenAlert>; counters: object };
+    const { open, begun, counters } = snapshot as { open: Map<string, OpenAlert>; begun: Map<string, { sinceUs: number; count: number }>; counters: object }; // prettier-ignore
     this.#open = open;
+    this.#begun = begun;
     Object.assign(this.counters, counters);
   }
 
   /** Takes a finding; `flow` is the one it is about, when it is one. The alert it is part of. */
-  add(finding: Finding, flow: Flow | null): Alert {
+  add(told: Finding, flow: Flow | null): Alert {
     this.counters.findings++;
-    const key = `${finding.rule}\n${finding.group}`;
+    const { finding, key } = this.#limited(told);
     let open = this.#open.get(key);
     if (open !== undefined && finding.timeUs - open.alert.lastUs > QUIET_US) {
       this.#close(key, open);
@@ -125,6 +132,23 @@ export class AlertDesk {
   /** Tells every alert that has grown since it was told. */
   flush(): void {
     for (const open of this.#open.values()) if (open.alert.count > open.toldCount) this.#tell(open, false);
+  }
+
+  /** The finding as it is, or as one of many: when its rule has begun too many alerts lately. */
+  #limited(finding: Finding): { finding: Finding; key: string } {
+    const key = `${finding.rule}\n${finding.group}`;
+    if (this.#open.has(key)) return { finding, key };
+    let begun = this.#begun.get(finding.rule);
+    if (begun === undefined || finding.timeUs - begun.sinceUs > NEW_ALERTS_US) {
+      begun = { sinceUs: finding.timeUs, count: 0 };
+      this.#begun.set(finding.rule, begun);
+    }
+    if (++begun.count <= NEW_ALERTS_MAX) return { finding, key };
+    this.counters.merged++;
+    const { timeUs } = finding;
+    const scope = { client: '', fromUs: timeUs, toUs: timeUs };
+    const many = { ...finding, source: '', destination: '', port: -1, group: OTHERS, scope };
+    return { finding: many, key: `${finding.rule}\n${OTHERS}` };
   }
 
   #create(key: string, finding: Finding): OpenAlert {

@@ -55,9 +55,10 @@ import {
 
 export interface FeatureDefinition {
   readonly name: string;
-  readonly unit: 'µs' | 'bytes' | 'packets' | '1/s' | 'bit/s' | 'bytes/s' | 'ratio' | 'count' | 'port' | 'bits' | 'bytes²';
+  readonly unit:
+    'µs' | 'bytes' | 'packets' | '1/s' | 'bit/s' | 'bytes/s' | 'ratio' | 'count' | 'port' | 'bits' | 'bytes²';
   readonly formula: string;
-} // prettier-ignore
+}
 
 /** A row of the slab and where it begins. */
 export interface FlowRow {

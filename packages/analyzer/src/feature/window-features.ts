@@ -199,10 +199,8 @@ function windowOf(windows: Map<string, Window>, key: string, nowUs: number): Win
     turn(window.peers, nowUs);
     turn(window.ports, nowUs);
     // The silent longest come first.
-    if (age > 5_000_000) {
-      windows.delete(key);
-      windows.set(key, window);
-    }
+    windows.delete(key);
+    windows.set(key, window);
   }
   return window;
 }

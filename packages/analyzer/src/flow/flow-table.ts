@@ -357,7 +357,7 @@ function isAnswer(view: PacketView): boolean {
 function isToGroup(view: PacketView): boolean {
   if (!view.isIp) return false;
   const first = view.bytes[view.inner.destinationOffset] as number;
-  return view.inner.addressBytes === 16 ? first === 0xff : first >= 224;
+  return view.inner.addressBytes === 16 ? first === 0xff : (first >= 224 && first < 240) || first === 255;
 }
 
 /** Ports beyond the well-known ones that are servers' on plants' networks. */

@@ -78,8 +78,12 @@ class Reader {
     return this.#capture === null;
   }
 
-  /** Records up to the first that is not older than the limit (at least one), and stands behind them. */
-  take(limitSeconds: number, limitNanoseconds: number): Run {
+  /** Records up to the first that belongs behind the other reader's (at least one), and stands behind them. */
+  take(other: Reader | undefined): Run {
+    const limitSeconds = other?.seconds ?? Infinity;
+    const limitNanoseconds = other?.nanoseconds ?? 0;
+    // Equal times go by the order of the files.
+    const isFirst = other === undefined || this.file < other.file;
     const batch = this.#batch as Batch;
     const from = this.#at;
     let at = from;
@@ -89,7 +93,9 @@ class Reader {
       const nanoseconds = readU32(batch.bytes, at + RECORD_NANOSECONDS);
       if (
         count > 0 &&
-        (seconds > limitSeconds || (seconds === limitSeconds && nanoseconds > limitNanoseconds))
+        (seconds > limitSeconds ||
+          (seconds === limitSeconds &&
+            (nanoseconds > limitNanoseconds || (nanoseconds === limitNanoseconds && !isFirst))))
       )
         break;
       at += RECORD_HEADER_BYTES + readU32(batch.bytes, at + RECORD_CAPTURED_BYTES);
@@ -177,7 +183,7 @@ export async function* mergeCaptures(
       const [first, second] = readers as [Reader, Reader | undefined];
       try {
         if (first.isParked) await first.open();
-        yield first.take(second?.seconds ?? Infinity, second?.nanoseconds ?? 0);
+        yield first.take(second);
         const before = first.inputBytes;
         const advanced = first.advance();
         const hasMore = typeof advanced === 'boolean' ? advanced : await advanced;

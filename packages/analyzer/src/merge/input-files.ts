@@ -6,6 +6,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { parseSegmentName } from '@tapline/shared/archive/segment-name.ts';
+import { isCaptureName } from '../tail/capture-name.ts';
 
 export interface InputFile {
   readonly path: string;
@@ -14,7 +15,6 @@ export interface InputFile {
   readonly bytes: number;
 }
 
-const CAPTURE_NAME = /\.(pcap|pcapng|cap|ntar|dmp)(\.(gz|zst|lz4))?$/i;
 /** A path that means stdin. */
 const STDIN = '-';
 
@@ -33,7 +33,7 @@ export function inputFiles(paths: readonly string[]): InputFile[] {
 
 function capturesIn(directory: string): InputFile[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.startsWith('.') && CAPTURE_NAME.test(entry.name))
+    .filter((entry) => entry.isFile() && isCaptureName(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort()
     .map((path) => ({ path, sensor: sensorOf(directory, path), bytes: statSync(path).size }));

@@ -136,6 +136,7 @@ function sequence(memory: Memory, sink: Sink): void {
       sink.violation('sqNum went back without a new stNum');
   } else if (blocks.length >= BLOCKS_MAX * BLOCK_NUMBERS) blocks.splice(0, BLOCK_NUMBERS);
   if (at >= blocks.length) at = blocks.length;
+  if (stNum !== blocks[at + 1]) sink.fact('goose-state', `${fields.name}=${stNum}`);
   if (confRev !== blocks[at + 4] && !Number.isNaN(confRev))
     sink.fact('conf-rev', `${fields.name}=${confRev}`);
   blocks[at] = nameHash;

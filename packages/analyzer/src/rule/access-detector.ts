@@ -1,37 +1,93 @@
-/** Access to sensitive services from outside: a conversation with a PLC's or a remote shell's port that really took place, by a client that is not on the allow-list. */
+/**
+ * Who goes where: sensitive services (a PLC's port, a remote shell) used by a client that is not on the allow-list, hosts of the plant that talk to the
+ * Internet, and sessions through which one machine is operated from another. Mostly things to know, not attacks: each is told once for a client and a way.
+ */
+import type { Severity } from '../alert/finding.ts';
+import type { Flow } from '../flow/flow.ts';
 import { NetworkList, isGroupAddress } from '../asset/networks.ts';
 import { PROTO_TCP, PROTO_UDP } from '../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from './detector.ts';
+import { KeyedWindows } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
+import { seconds } from './scan-detector.ts';
 
-export function createAccessDetector(rules: Rules, report: Report): Detector {
-  const rule = rules.sensitive_access;
-  const ports = new Set(rule.ports);
-  const allowed = new NetworkList(rule.allow);
+/** Port → how a machine is operated through it. */
+const REMOTE: ReadonlyMap<number, string> = new Map([
+  [21, 'FTP'],
+  [22, 'SSH'],
+  [23, 'Telnet'],
+  [135, 'RPC'],
+  [139, 'SMB'],
+  [445, 'SMB'],
+  [3389, 'RDP'],
+  [5800, 'VNC'],
+  [5900, 'VNC'],
+  [5938, 'TeamViewer'],
+  [5985, 'WinRM'],
+  [5986, 'WinRM'],
+]);
+
+const STRANGERS_WINDOW_US = 600_000_000;
+/** So many strangers at one controller are no mistake in the list. */
+const CROWD_MIN = 20;
+
+export function createAccessDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
+  const ports = new Set(rules.sensitive_access.ports);
+  const allowed = new NetworkList(rules.sensitive_access.allow);
+
+  const strangers = new KeyedWindows(STRANGERS_WINDOW_US);
+
+  function found(
+    rule: 'sensitive_access' | 'internet_access' | 'remote_access',
+    title: string,
+    technique: string,
+    flow: Flow,
+    evidence: string,
+    nowUs: number,
+    severity: Severity = rules[rule].severity,
+  ): void {
+    const { client, server, serverPort: port } = flow;
+    const isPair = rule === 'remote_access';
+    report(
+      {
+        rule: rule.replaceAll('_', '-'),
+        title,
+        severity,
+        score: 0.5,
+        technique,
+        timeUs: nowUs,
+        source: rule === 'sensitive_access' && severity !== rules[rule].severity ? '' : client,
+        destination: server,
+        port,
+        protocol: flow.service || protocolName(flow.protocol),
+        evidence,
+        group: isPair
+          ? `${client} ${server} ${port}`
+          : rule === 'internet_access'
+            ? client
+            : `${client} ${port}`,
+        // Only the flows that are told of: others may use the same port and be allowed to.
+        scope: { client: isPair || rule === 'internet_access' ? client : '', ...(isPair ? { server, serverPort: port } : {}), fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
+      },
+      flow,
+    );
+  }
+
   return {
-    state: {},
+    state: { strangers },
     flowAnswered(flow, nowUs) {
-      if (!rule.enabled || !ports.has(flow.serverPort) || isGroupAddress(flow.server)) return;
-      if (flow.protocol !== PROTO_TCP && flow.protocol !== PROTO_UDP) return;
-      if (allowed.has(flow.client)) return;
-      report(
-        {
-          rule: 'sensitive-access',
-          title: 'A sensitive port was used from outside the allow-list',
-          severity: rule.severity,
-          score: 0.6,
-          technique: 'T0886',
-          timeUs: nowUs,
-          source: flow.client,
-          destination: flow.server,
-          port: flow.serverPort,
-          protocol: protocolName(flow.protocol),
-          evidence: `${flow.client} talks with ${flow.server} port ${flow.serverPort} and is on no list of those who may`,
-          group: `${flow.client} ${flow.serverPort}`,
-          scope: { client: flow.client, serverPort: flow.serverPort, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
-        },
-        flow,
-      );
+      const { client, server, serverPort: port, protocol } = flow;
+      if ((protocol !== PROTO_TCP && protocol !== PROTO_UDP) || isGroupAddress(server)) return;
+      if (rules.sensitive_access.enabled && ports.has(port) && !allowed.has(client)) {
+        const window = strangers.add(`${server} ${port}`, nowUs, client);
+        const isCrowd = window.members.size >= CROWD_MIN;
+        found('sensitive_access', 'A sensitive port was used from outside the allow-list', 'T0886', flow, isCrowd ? `${window.members.size} addresses that are on no list talk with ${server} port ${port}, in ${seconds(window, nowUs)}` : `${client} talks with ${server} port ${port} and is on no list of those who may`, nowUs, isCrowd ? 'high' : undefined); // prettier-ignore
+      }
+      if (rules.internet_access.enabled && internal.has(client) && !internal.has(server))
+        found('internet_access', 'A host of the plant talks to the Internet', 'T0883', flow, `${client} talks with ${server} port ${port}`, nowUs); // prettier-ignore
+      const remote = protocol === PROTO_TCP ? REMOTE.get(port) : undefined;
+      if (remote !== undefined && rules.remote_access.enabled)
+        found('remote_access', 'A machine is operated from another', 'T0886', flow, `${client} has a session with ${server} over ${remote}`, nowUs); // prettier-ignore
     },
   };
 }

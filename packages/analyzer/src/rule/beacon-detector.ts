@@ -18,7 +18,10 @@ interface Series {
 
 const SERIES_MAX = 16_384;
 /** Below it pages load and downloads retry; above it nothing can be said in time. */
-const GAP_US_MIN = 5_000_000;
+const GAP_US_MIN = 1_000_000;
+/** Quick ones must be more of them, and more even. */
+const QUICK_GAP_US = 5_000_000;
+const QUICK_FACTOR = 3;
 const GAP_US_MAX = 3_600_000_000;
 
 export function createBeaconDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
@@ -28,7 +31,7 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
     state: { series },
     flowAnswered(flow, nowUs) {
       if (!rule.enabled || flow.protocol !== PROTO_TCP) return;
-      if (internal.has(flow.server) || isGroupAddress(flow.server) || !internal.has(flow.client)) return;
+      if (internal.has(flow.server) || isGroupAddress(flow.server)) return;
       const key = `${flow.client} ${flow.server} ${flow.serverPort}`;
       const known = series.get(key);
       if (known === undefined) {
@@ -57,7 +60,9 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
       if (known.gaps < rule.intervals) return;
       const mean = known.sum / known.gaps;
       const jitter = Math.sqrt(Math.max(0, known.squares / known.gaps - mean * mean)) / mean;
-      if (jitter > rule.jitter) return;
+      const isQuick = mean < QUICK_GAP_US;
+      if (isQuick && known.gaps < QUICK_FACTOR * rule.intervals) return;
+      if (jitter > (isQuick ? rule.jitter / QUICK_FACTOR : rule.jitter)) return;
       report(
         {
           rule: 'beaconing',

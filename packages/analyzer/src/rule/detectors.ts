@@ -8,6 +8,7 @@ import { createBeaconDetector } from './beacon-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
+import { createGooseDetector } from './goose-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
 import { createMirrorDetector } from './mirror-detector.ts';
@@ -28,13 +29,14 @@ export function createDetectors(
     createFloodDetector(rules, report),
     createLoginDetector(rules, report),
     createArpDetector(rules, report),
-    createAccessDetector(rules, report),
+    createAccessDetector(rules, internal, report),
     createBeaconDetector(rules, internal, report),
     createDnsDetector(rules, report),
     createLateralDetector(rules, report),
     createTransferDetector(rules, report),
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
+    createGooseDetector(rules, report),
     createMirrorDetector(rules, report),
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
   ];

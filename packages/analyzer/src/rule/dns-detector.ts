@@ -10,6 +10,14 @@ import { seconds } from './scan-detector.ts';
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
 /** Names that do not exist, of different domains, within the window. */
+/** Types that tools use, to move data or to break resolvers. */
+const UNUSUAL_TYPES: ReadonlySet<string> = new Set([
+  'query-sig',
+  'query-null',
+  'query-any',
+  'query-axfr',
+  'query-wks',
+]);
 const NXDOMAINS_MIN = 10;
 
 export function createDnsDetector(rules: Rules, report: Report): Detector {
@@ -29,18 +37,27 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
         found('dns-generated-names', 'Names that do not exist, one after another', domain, window.startUs, `${flow.client} looked up names of ${window.members.size} different domains in ${seconds(window, nowUs)} that do not exist`); // prettier-ignore
         return;
       }
+      if (UNUSUAL_TYPES.has(operation.name))
+        found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
       const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
       if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
       const window = names.add(`${flow.client} ${domain}`, nowUs, name);
       if (window.members.size < rule.queries) return;
       found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${window.members.size} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
 
-      function found(kind: string, title: string, domain: string, fromUs: number, evidence: string): void {
+      function found(
+        kind: string,
+        title: string,
+        domain: string,
+        fromUs: number,
+        evidence: string,
+        severity = rule.severity,
+      ): void {
         report(
           {
             rule: kind,
             title,
-            severity: rule.severity,
+            severity,
             score: 0.9,
             technique: 'T0869',
             timeUs: nowUs,

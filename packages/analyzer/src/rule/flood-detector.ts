@@ -19,6 +19,8 @@ const AMPLIFIERS: ReadonlySet<number> = new Set([
 const HALF_OPEN_SHARE = 0.75;
 /** Share of packets that were answered, below which nobody wants them. */
 const ICMP_ECHO = 8;
+/** Ports that announce themselves to groups. */
+const GROUP_PORTS: ReadonlySet<number> = new Set([69, 123, 137, 427, 520, 1900, 3702, 5353, 5683, 10001]);
 const SPRAY_SENDERS_MIN = 20;
 const ANSWERED_SHARE = 0.1;
 
@@ -148,7 +150,11 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
         return;
       }
       if (flow.protocol === PROTO_UDP) {
-        if (isGroupAddress(server)) return;
+        if (isGroupAddress(server)) {
+          // Announcements go to groups; answers of name servers and the like do not, unless a victim's address was written so.
+          if (AMPLIFIERS.has(flow.clientPort) && !GROUP_PORTS.has(flow.clientPort)) onSpray(flow, nowUs);
+          return;
+        }
         if (flow.wasReversed && !isFromClient && AMPLIFIERS.has(port)) onReflection(flow, nowUs);
         // From the amplifier's port to one that looks like a service too: the same, only that the flow is told the other way round.
         else if (isFromClient && flow.memory['answered'] !== true) onSpray(flow, nowUs);

@@ -59,6 +59,8 @@ const SQL_BROWSER_PORT = 1434;
 const SLAMMER_BYTES_MIN = 97;
 const EXECUTABLE = /\.(exe|dll|bat|cmd|ps1|vbs|scr|sys|msi|hta)$/i;
 const ADMIN_SHARE = /\\(admin\$|c\$|d\$)$/i;
+/** A transaction in so many pieces is what overflows the server's buffer (MS17-010). */
+const SECONDARIES_MIN = 8;
 /** Tries with a wrong or empty challenge that Zerologon needs, and a machine never does. */
 const NETLOGON_TRIES_MIN = 20;
 
@@ -118,6 +120,13 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
       const exploit = EXPLOITS[operation.name];
       if (exploit !== undefined && rules.exploit.enabled)
         found('exploit', exploit, rules.exploit.severity, 'T0866', flow, `${operation.name} from ${operation.isResponse ? flow.server : flow.client}`, nowUs); // prettier-ignore
+      if (operation.name.endsWith('transact-secondary') || operation.name === 'trans2-secondary') {
+        const secondaries = flow.actions[operation.name] ?? 0;
+        if (rules.exploit.enabled && secondaries >= SECONDARIES_MIN)
+          found('exploit', 'SMB transaction in many pieces (MS17-010)', rules.exploit.severity, 'T0866', flow, `${secondaries} pieces (${operation.name}) from ${flow.client}`, nowUs); // prettier-ignore
+      }
+      if (operation.name.startsWith('unknown:') && !operation.isResponse && rules.remote_administration.enabled)
+        found('remote-administration', 'Procedures of another machine are called', 'low', 'T0866', flow, `${flow.client} calls procedure ${operation.name.slice(8)} of an interface whose name was not seen, at ${flow.server}`, nowUs); // prettier-ignore
       if (operation.name.startsWith('netlogon:') && !operation.isResponse) {
         const window = netlogon.add(`${flow.client} ${flow.server}`, nowUs);
         if (rules.exploit.enabled && window.count >= NETLOGON_TRIES_MIN)

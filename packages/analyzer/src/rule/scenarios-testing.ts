@@ -363,4 +363,15 @@ export const SCENARIOS: readonly Scenario[] = [
     destination: VICTIM,
     technique: 'T0807',
   },
+  {
+    rule: 'one-sided-mirror',
+    rules: { one_sided_mirror: { flows: 5 } },
+    threshold: 5,
+    event: (i) => [
+      { timeUs: i * SECOND, frame: tcp(`10.0.0.1:${5000 + i}`, `${VICTIM}:9999`, 'PA', { payload: 9 }) },
+    ],
+    source: '',
+    destination: '',
+    technique: '',
+  },
 ];
