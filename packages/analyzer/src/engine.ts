@@ -34,6 +34,7 @@ import { Dissection } from './protocol/dissection.ts';
 import { DISSECTORS } from './protocol/dissectors.ts';
 import { restoreState, type Detector } from './rule/detector.ts';
 import { createDetectors } from './rule/detectors.ts';
+import { KeyedWindows } from './rule/keyed-window.ts';
 import type { Rules } from './rule/rule-file.ts';
 
 export interface EngineOptions {
@@ -76,6 +77,8 @@ export class Engine {
   /** Packet time of the newest packet. */
   clockUs = 0;
   windows: WindowState = createWindowState();
+  /** Flows that a model told, by model and victim, of the last ten minutes. */
+  readonly modelFlows = new KeyedWindows(600_000_000);
   /** By IP protocol number, as the older prototype's metric has it. */
   readonly protocols = new Map<number, number>();
   readonly #events: EngineEvents;
@@ -164,6 +167,7 @@ export class Engine {
       desk: this.desk.snapshot(),
       windows: this.windows,
       inventory: this.inventory.state,
+      modelFlows: this.modelFlows.windows,
       protocols: this.protocols,
       detectors: this.#detectors.map(({ state }) => plainState(state)),
     };
@@ -178,6 +182,7 @@ export class Engine {
     this.desk.restore(state.desk);
     this.windows = state.windows;
     this.inventory.state = state.inventory;
+    this.modelFlows.windows = state.modelFlows;
     for (const [protocol, packets] of state.protocols) this.protocols.set(protocol, packets);
     this.#detectors.forEach((detector, index) => {
       restoreState(detector.state, state.detectors[index] ?? {});
@@ -259,6 +264,7 @@ interface Snapshot {
   desk: unknown;
   windows: WindowState;
   inventory: InventoryState;
+  modelFlows: KeyedWindows['windows'];
   protocols: Map<number, number>;
   detectors: Record<string, unknown>[];
 }

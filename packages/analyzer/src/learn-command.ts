@@ -110,6 +110,7 @@ function learnModel(name: (typeof BASELINE_MODEL_NAMES)[number], rows: RowReserv
     vector: BASELINE_VECTORS[name],
     internal_only: false,
     threshold: trained.threshold,
+    flows_told: 1,
     medians: [...trained.medians],
     scores: { learnt_rows: trained.learnt, tested_rows: trained.tested },
     data: [],

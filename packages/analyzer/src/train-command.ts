@@ -82,6 +82,7 @@ function train(
     vector: level.vector,
     internal_only: level.isInternal,
     threshold: trained.threshold,
+    flows_told: level.flowsTold,
     medians: medians(used, level.vector as 'level1'),
     scores: scores(trained),
     data: dataOf(used, captures),

@@ -197,22 +197,38 @@ describe('an alert', () => {
 });
 
 describe('the desk', () => {
+  /** One of very many: few enough of each rule to be told apart. */
+  const one = (i: number, timeUs: number): Finding =>
+    finding({ rule: `rule ${i >> 4}`, group: `g${i}`, timeUs });
+
   it('keeps ten thousand alerts and closes the one that was silent longest, not the oldest', () => {
     const ear = new Ear();
-    for (let i = 0; i < 10_000; i++) ear.desk.add(finding({ group: `g${i}`, timeUs: T0 + i }), null);
-    ear.desk.add(finding({ group: 'g0', timeUs: T0 + 20_000 }), null);
-    ear.desk.add(finding({ group: 'new', timeUs: T0 + 20_001 }), null);
+    for (let i = 0; i < 10_000; i++) ear.desk.add(one(i, T0 + i), null);
+    ear.desk.add(one(0, T0 + 20_000), null);
+    ear.desk.add(one(10_000, T0 + 20_001), null);
     expect(ear.desk.alerts).toHaveLength(10_000);
     expect(ear.desk.counters.closed).toBe(1);
-    expect(ear.desk.add(finding({ group: 'g0', timeUs: T0 + 20_002 }), null).count).toBe(3);
-    expect(ear.desk.add(finding({ group: 'g1', timeUs: T0 + 20_003 }), null).count).toBe(1);
+    expect(ear.desk.add(one(0, T0 + 20_002), null).count).toBe(3);
+    expect(ear.desk.add(one(1, T0 + 20_003), null).count).toBe(1);
+  });
+
+  it('makes one alert of what a rule begins beyond forty a minute, whatever addresses were made up', () => {
+    const ear = new Ear();
+    const begin = (i: number, timeUs: number): Alert => ear.desk.add(finding({ group: `g${i}`, source: `8.8.8.${i}`, timeUs }), null); // prettier-ignore
+    const alerts = Array.from({ length: 100 }, (_, i) => begin(i, T0 + i));
+    expect(new Set(alerts).size).toBe(41);
+    expect(alerts.at(-1)).toMatchObject({ source: '', destination: '', count: 60 });
+    // Known groups go on, other rules and the next minute begin their own.
+    expect(begin(3, T0 + 200)).toBe(alerts[3]);
+    expect(ear.desk.add(finding({ rule: 'another', timeUs: T0 + 300 }), null)).toMatchObject({ source: '10.0.0.1', count: 1 }); // prettier-ignore
+    expect(begin(500, T0 + 61 * SECOND)).toMatchObject({ source: '8.8.8.500', count: 1 });
   });
 
   it('tells the last count of an alert that it must close', () => {
     const ear = new Ear();
     const { id } = ear.desk.add(finding({ group: 'g' }), null);
     ear.desk.add(finding({ group: 'g', timeUs: T0 + 1 }), null);
-    for (let i = 0; i < 10_000; i++) ear.desk.add(finding({ group: `g${i}`, timeUs: T0 + 2 + i }), null);
+    for (let i = 0; i < 10_000; i++) ear.desk.add(one(i, T0 + 2 + i), null);
     expect(ear.told.filter((one) => one.id === id).map(({ count }) => count)).toEqual([1, 2]);
   });
 

@@ -1,4 +1,5 @@
 /** What a host and a service did lately: decay, entropy and distinct peers computed by hand, and how much is kept. */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   WINDOW_FEATURES,
@@ -104,6 +105,25 @@ describe('the windows of a client and of a service', () => {
     expect(read(state, one, T0 + 120 * SECOND)['client_fan_out']).toBe(0);
   });
 
+  it('count different peers as plain sets of two windows do', () => {
+    const step = fc.record({ gap: fc.nat(40 * SECOND), peer: fc.nat(5) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+        const state = createWindowState();
+        const seen: { readonly window: number; readonly peer: number }[] = [];
+        let nowUs = T0;
+        for (const { gap, peer } of steps) {
+          nowUs += gap;
+          const window = Math.floor(nowUs / (30 * SECOND));
+          seen.push({ window, peer });
+          countStart(state, flow('10.0.0.1', `10.0.1.${peer}`), nowUs, true);
+          const twin = new Set(seen.filter((one) => one.window >= window - 1).map((one) => one.peer));
+          expect(read(state, flow('10.0.0.1', '10.0.1.0'), nowUs)['client_fan_out']).toBe(twin.size);
+        }
+      }),
+    );
+  });
+
   it('score lateral movement by the share of management ports inside', () => {
     const state = createWindowState();
     countStart(state, flow('10.0.0.1', '10.0.0.2', 445), T0, true);
@@ -132,8 +152,8 @@ describe('the windows of a client and of a service', () => {
     expect(state.services.size).toBeLessThanOrEqual(16_384);
     expect(state.hosts.has('10.0.0.1')).toBe(true);
     for (const window of state.hosts.values()) {
-      expect(window.known.size).toBeLessThanOrEqual(256);
-      expect(window.peers.current.size + window.peers.last.size).toBeLessThanOrEqual(512);
+      expect(window.known?.size ?? 0).toBeLessThanOrEqual(256);
+      expect((window.peers.current?.size ?? 0) + (window.peers.last?.size ?? 0)).toBeLessThanOrEqual(512);
     }
   });
 
@@ -142,6 +162,6 @@ describe('the windows of a client and of a service', () => {
     for (let i = 0; i < 5000; i++)
       countStart(state, flow('10.0.0.1', `10.9.${i >> 8}.${i & 255}`, i), T0 + i, true);
     const window = state.hosts.get('10.0.0.1');
-    expect([window?.known.size, window?.peers.current.size, window?.ports.current.size]).toEqual([256, 256, 256]); // prettier-ignore
+    expect([window?.known?.size, window?.peers.current?.size, window?.ports.current?.size]).toEqual([256, 256, 256]); // prettier-ignore
   });
 });

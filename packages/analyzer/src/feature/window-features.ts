@@ -4,6 +4,7 @@
  * to sweep; distinct peers and ports are counted in small sets that two halves of WINDOW_US take turns to fill.
  * Bounded: HOSTS_MAX hosts and as many services, the one that was silent longest forgotten first; DISTINCT_MAX members a set.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { FeatureDefinition } from './flow-features.ts';
 
 const DECAY_US = 30_000_000;
@@ -13,11 +14,13 @@ const DISTINCT_MAX = 256;
 /** Powers of two from 64 bytes on. */
 const SIZE_CLASSES = 8;
 
-/** Distinct things in the current and the last window. */
+/** Distinct things in the current and the last window. Most hosts meet one only: a set is made for the second. */
 interface Distinct {
   window: number;
-  current: Set<string | number>;
-  last: Set<string | number>;
+  one: string | number | null;
+  current: Set<string | number> | null;
+  last: Set<string | number> | null;
+  lastOne: string | number | null;
 }
 
 export interface Window {
@@ -39,7 +42,8 @@ export interface Window {
   readonly peers: Distinct;
   readonly ports: Distinct;
   /** Everyone it ever talked to, up to DISTINCT_MAX. */
-  readonly known: Set<string>;
+  known: Set<string> | null;
+  firstPeer: string;
 }
 
 const NAMES = [
@@ -159,18 +163,19 @@ function start(window: Window, peer: string, port: number, nowUs: number, isLate
   if (isLateral) window.internal++;
   addDistinct(window.peers, peer, nowUs);
   addDistinct(window.ports, port, nowUs);
-  if (window.known.has(peer)) return;
+  if (peer === window.firstPeer || window.known?.has(peer) === true) return;
   window.newPeers++;
-  if (window.known.size < DISTINCT_MAX) window.known.add(peer);
+  if (window.firstPeer === '') window.firstPeer = peer;
+  else {
+    window.known ??= new Set();
+    if (window.known.size < DISTINCT_MAX) window.known.add(peer);
+  }
 }
 
 function windowOf(windows: Map<string, Window>, key: string, nowUs: number): Window {
   let window = windows.get(key);
   if (window === undefined) {
-    if (windows.size >= HOSTS_MAX) {
-      const [oldest] = windows.keys();
-      if (oldest !== undefined) windows.delete(oldest);
-    }
+    if (windows.size >= HOSTS_MAX) dropOldest(windows);
     window = {
       atUs: nowUs,
       connections: 0,
@@ -185,9 +190,10 @@ function windowOf(windows: Map<string, Window>, key: string, nowUs: number): Win
       internal: 0,
       newPeers: 0,
       sizes: new Array<number>(SIZE_CLASSES).fill(0),
-      peers: { window: 0, current: new Set(), last: new Set() },
-      ports: { window: 0, current: new Set(), last: new Set() },
-      known: new Set(),
+      peers: { window: 0, one: null, current: null, last: null, lastOne: null },
+      ports: { window: 0, one: null, current: null, last: null, lastOne: null },
+      known: null,
+      firstPeer: '',
     };
     windows.set(key, window);
   }
@@ -222,20 +228,28 @@ function decay(window: Window, by: number): void {
 
 function addDistinct(set: Distinct, member: string | number, nowUs: number): void {
   turn(set, nowUs);
-  if (set.current.size < DISTINCT_MAX) set.current.add(member);
+  if (set.current !== null) {
+    if (set.current.size < DISTINCT_MAX) set.current.add(member);
+  } else if (set.one === null) set.one = member;
+  else if (set.one !== member) set.current = new Set([set.one, member]);
 }
 
 function turn(set: Distinct, nowUs: number): void {
   const window = Math.floor(nowUs / WINDOW_US);
   if (window <= set.window) return;
-  set.last = window === set.window + 1 ? set.current : new Set();
-  set.current = new Set();
+  const isNext = window === set.window + 1;
+  set.last = isNext ? set.current : null;
+  set.lastOne = isNext ? set.one : null;
+  set.current = null;
+  set.one = null;
   set.window = window;
 }
 
 function distinct(set: Distinct): number {
-  let count = set.current.size;
-  for (const member of set.last) if (!set.current.has(member)) count++;
+  const has = (member: string | number): boolean => set.current?.has(member) ?? set.one === member;
+  let count = set.current?.size ?? (set.one === null ? 0 : 1);
+  if (set.last === null) return set.lastOne !== null && !has(set.lastOne) ? count + 1 : count;
+  for (const member of set.last) if (!has(member)) count++;
   return count;
 }
 

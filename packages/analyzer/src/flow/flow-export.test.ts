@@ -116,7 +116,7 @@ describe('our own formats', () => {
     // The reader is a part of the writer's own package, not of ours.
     const writer = createRequire(import.meta.url).resolve('hyparquet-writer');
     const { parquetReadObjects } = (await import(createRequire(writer).resolve('hyparquet'))) as {
-      parquetReadObjects(options: { file: ArrayBuffer }): Promise<Record<string, unknown>[]>;
+      parquetReadObjects: (options: { file: ArrayBuffer }) => Promise<Record<string, unknown>[]>;
     };
     const rows = await parquetReadObjects({ file: new Uint8Array(bytes).buffer });
     const plain = rows.map((row) => FLOW_COLUMNS_TOLD.map(({ name }) => typeof row[name] === 'bigint' ? Number(row[name]) : row[name])); // prettier-ignore

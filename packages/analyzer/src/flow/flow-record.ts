@@ -88,7 +88,7 @@ export function flowRecord(flow: Flow, values: Float64Array, sensor: string): Fl
     violations: flow.violations,
     // The same object: models give their scores after the flow has ended.
     scores: flow.scores,
-    alerts: [...flow.alerts],
+    alerts: flow.alerts,
     verdict: 'benign',
   };
 }

@@ -49,6 +49,8 @@ export const FLOW_DEFAULTS: FlowOptions = {
 
 /** A closed connection waits this long for its last packets, so that they do not begin another flow. */
 const LINGER_US = 5_000_000;
+/** Flows are ended this often; a packet that comes meanwhile still begins a flow of its own. */
+const EXPIRE_US = 500_000;
 /** How far a flow's place in the order of silence may lag behind its last packet. */
 const ORDER_SLACK_US = 2_000_000;
 
@@ -67,6 +69,8 @@ interface FlowState {
   readonly closing: Map<string, number>;
   readonly fragments: FragmentState;
   clockUs: number;
+  /** When the table was looked through last. */
+  expiredUs: number;
 }
 
 export class FlowTable {
@@ -80,6 +84,7 @@ export class FlowTable {
     closing: new Map(),
     fragments: createFragmentState(),
     clockUs: 0,
+    expiredUs: 0,
   };
   readonly #scratch = Buffer.alloc(64);
   /** The last packet of `add` came from who opened the flow. */
@@ -199,10 +204,12 @@ export class FlowTable {
   #start(key: string, view: PacketView, isSourceFirst: boolean): Flow {
     const { flows } = this.#state;
     if (flows.size >= this.#options.flowsMax) {
+      // A few at once: looking for the first entry of a map that lost its first entries is not free.
+      let room = Math.max(1, flows.size >> 6);
       for (const oldest of flows.values()) {
         this.counters.evicted++;
         this.#end(oldest, 'evicted');
-        break;
+        if (--room === 0) break;
       }
     }
     const wasReversed = isAnswer(view) && !isToGroup(view);
@@ -312,6 +319,8 @@ export class FlowTable {
   /** Ends what was silent for long enough, and what was closed. */
   #expire(): void {
     const { flows, closing, placedUs, clockUs } = this.#state;
+    if (clockUs - this.#state.expiredUs < EXPIRE_US) return;
+    this.#state.expiredUs = clockUs;
     for (const [key, closedUs] of closing) {
       if (clockUs - closedUs < LINGER_US) break;
       closing.delete(key);

@@ -3,6 +3,7 @@
  * fragment is a flow without ports. Bounded: FRAGMENTS_MAX packets under way, forgotten after LIFETIME_US (RFC 791 allows minutes; wires need
  * milliseconds).
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { FRAME_IPV4 } from '@tapline/shared/packet/frame-cursor.ts';
 import type { PacketView } from '../packet/packet-view.ts';
 
@@ -26,9 +27,9 @@ export function resolveFragment(state: FragmentState, view: PacketView): void {
   if (inner.transportOffset !== -1) {
     if (view.sourcePort === -1) return;
     if (state.ports.size >= FRAGMENTS_MAX) {
-      const [oldest] = state.ports.keys();
-      if (oldest !== undefined) state.ports.delete(oldest);
-      state.evicted++;
+      const before = state.ports.size;
+      dropOldest(state.ports);
+      state.evicted += before - state.ports.size;
     }
     state.ports.delete(key);
     state.ports.set(key, [view.sourcePort, view.destinationPort, view.timeUs]);

@@ -7,7 +7,9 @@ import { VECTORS } from '../feature/schema.ts';
 import type { WindowState } from '../feature/window-features.ts';
 import type { NetworkList } from '../asset/networks.ts';
 import type { Flow } from '../flow/flow.ts';
+import { PROTO_ICMP, PROTO_ICMPV6 } from '../packet/packet-view.ts';
 import { protocolName } from '../rule/detector.ts';
+import type { KeyedWindows } from '../rule/keyed-window.ts';
 import type { LoadedModel, ModelManifest } from './model-file.ts';
 import type { Scorer } from './scorer.ts';
 import { fillVector } from './training-set.ts';
@@ -23,6 +25,8 @@ export interface ScoringHost {
   readonly windows: WindowState;
   readonly internal: NetworkList;
   readonly clockUs: number;
+  /** Flows that a model told, by model and victim. */
+  readonly modelFlows: KeyedWindows;
   report(finding: Finding, flow: Flow): unknown;
 }
 
@@ -93,7 +97,7 @@ export class FlowScoring {
 
   /** The flow ended; its numbers are still in `values`. */
   add(flow: Flow, values: Float64Array, host: ScoringHost): void {
-    if (flow.protocol === -1) return;
+    if (flow.protocol === -1 || isIcmpError(flow)) return;
     for (const active of this.#active) {
       if (active.manifest.internal_only && !(host.internal.has(flow.client) && host.internal.has(flow.server))) continue; // prettier-ignore
       const vector = active.manifest.vector as 'level1';
@@ -167,8 +171,17 @@ export class FlowScoring {
       if (active.isShadow) continue;
       const row = rows.subarray(i * width, (i + 1) * width);
       const why = explained++ < EXPLAINED_PER_BATCH_MAX ? await this.#explain(active, row, score) : '';
-      host.report(finding(manifest, flow, timeUs, score, why), flow);
+      host.report(
+        finding(manifest, flow, timeUs, score, why, this.#isBelieved(host, manifest, flow, timeUs)),
+        flow,
+      );
     }
+  }
+
+  /** Enough flows of the same group were told. */
+  #isBelieved(host: ScoringHost, manifest: ModelManifest, flow: Flow, timeUs: number): boolean {
+    if (manifest.flows_told === 1) return true;
+    return host.modelFlows.add(`${manifest.name} ${victim(flow)}`, timeUs).count >= manifest.flows_told;
   }
 
   /** The features without which the score would be lower: each is put to the median of benign flows in turn. */
@@ -196,20 +209,42 @@ export class FlowScoring {
   }
 }
 
-function finding(manifest: ModelManifest, flow: Flow, timeUs: number, score: number, why: string): Finding {
+function finding(
+  manifest: ModelManifest,
+  flow: Flow,
+  timeUs: number,
+  score: number,
+  why: string,
+  isBelieved: boolean,
+): Finding {
+  const isFlood = manifest.flows_told > 1;
   return {
     rule: `model-${manifest.name}`,
     title: manifest.title,
-    severity: manifest.severity,
+    severity: isBelieved ? manifest.severity : 'info',
     score,
     technique: manifest.technique,
     timeUs,
-    source: flow.client,
-    destination: flow.server,
+    source: isFlood ? '' : flow.client,
+    destination: isFlood ? victim(flow) : flow.server,
     port: flow.serverPort,
     protocol: flow.service || protocolName(flow.protocol),
     evidence: `score ${score.toFixed(3)}, threshold ${manifest.threshold.toFixed(3)}${why === '' ? '' : `: ${why}`}`,
-    group: `${flow.client} ${flow.server} ${flow.serverPort}`,
-    scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort, protocol: flow.protocol, fromUs: flow.startUs, toUs: flow.lastUs }, // prettier-ignore
+    // Of a flood the senders may be made up: it is told by its victim, and of the flows that were scored so.
+    group: isFlood ? victim(flow) : `${flow.client} ${flow.server} ${flow.serverPort}`,
+    scope: isFlood
+      ? { client: '', fromUs: flow.startUs, toUs: flow.lastUs }
+      : { client: flow.client, server: flow.server, serverPort: flow.serverPort, protocol: flow.protocol, fromUs: flow.startUs, toUs: flow.lastUs }, // prettier-ignore
   };
+}
+
+/** Who is flooded: the server, or, of answers that nobody asked for, the client. */
+function victim(flow: Flow): string {
+  return flow.wasReversed ? flow.client : flow.server;
+}
+
+/** Unreachable, time exceeded and the like speak of another flow. */
+function isIcmpError(flow: Flow): boolean {
+  if (flow.protocol === PROTO_ICMP) return flow.clientPort === 3 || flow.clientPort === 4 || flow.clientPort === 5 || flow.clientPort === 11 || flow.clientPort === 12; // prettier-ignore
+  return flow.protocol === PROTO_ICMPV6 && flow.clientPort < 128;
 }

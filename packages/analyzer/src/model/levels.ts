@@ -16,6 +16,8 @@ export interface Level {
   readonly severity: Severity;
   /** Which kinds of attack it is taught to find, by their names in the labels; the others are left out of its training. */
   readonly attacks: RegExp;
+  /** So many flows to one victim, within ten minutes, until the model is believed: one flow is no flood. */
+  readonly flowsTold: number;
   /** Only flows between hosts of the plant. */
   readonly isInternal: boolean;
 }
@@ -27,6 +29,7 @@ export const LEVELS: Readonly<Record<ModelName, Level>> = {
     technique: 'T0869',
     severity: 'low',
     attacks: /./,
+    flowsTold: 1,
     isInternal: false,
   },
   'level2-ddos': {
@@ -35,6 +38,7 @@ export const LEVELS: Readonly<Record<ModelName, Level>> = {
     technique: 'T0814',
     severity: 'medium',
     attacks: /flood|ddos|amp|reflection|dos/,
+    flowsTold: 20,
     isInternal: false,
   },
   'level2-ransomware': {
@@ -43,6 +47,7 @@ export const LEVELS: Readonly<Record<ModelName, Level>> = {
     technique: 'T0866',
     severity: 'medium',
     attacks: /eternalblue|doublepulsar|ransom|cryptolocker|wannacry|worm|ms17|blaster|slammer|locker/,
+    flowsTold: 1,
     isInternal: false,
   },
   level3: {
@@ -51,6 +56,7 @@ export const LEVELS: Readonly<Record<ModelName, Level>> = {
     technique: 'T0867',
     severity: 'low',
     attacks: /^ad-|lateral|eternalblue|doublepulsar|ms17|worm/,
+    flowsTold: 1,
     isInternal: true,
   },
 };

@@ -27,6 +27,7 @@ const manifestSchema = z.strictObject({
   onnx_sha256: z.string().length(64),
   internal_only: z.boolean(),
   threshold: z.number(),
+  flows_told: z.number().int().min(1).max(100_000).default(1),
   /** Median of each input among benign rows: what a contribution is measured against. */
   medians: z.array(z.number()).max(1024),
   /** Scores of held-out testbeds at the threshold. */

@@ -11,6 +11,7 @@ import { goose } from './goose.ts';
 import { http } from './http.ts';
 import { iec104 } from './iec104.ts';
 import { isoOnTcp } from './iso-on-tcp.ts';
+import { kerberos, kerberosOverTcp } from './kerberos.ts';
 import { modbus } from './modbus.ts';
 import { opcua } from './opcua.ts';
 import { profinet } from './profinet.ts';
@@ -46,4 +47,6 @@ export const DISSECTORS: readonly Dissector[] = [
   netbiosNs,
   dhcp,
   tristation,
+  kerberos,
+  kerberosOverTcp,
 ];

@@ -67,10 +67,8 @@ export function dissectS7Plus(
   let body = at + 4;
   if (version === 3 && body < end && bytes[body] === DIGEST_BYTES) body += 1 + DIGEST_BYTES;
   const opcode = body < end ? (bytes[body] as number) : 0;
-  if (OPCODES[opcode] === undefined) {
-    sink.violation('S7comm-plus opcode is not defined');
-    return;
-  }
+  // The protocol is not published: what is not known here is not wrong.
+  if (OPCODES[opcode] === undefined) return;
   operation.isResponse = opcode === RESPONSE;
   if (opcode === NOTIFICATION) {
     operation.name = 'notification';
@@ -81,7 +79,6 @@ export function dissectS7Plus(
     operation.code = code;
     operation.name = known?.[0] ?? `function-${hex(code, 4)}`;
     operation.action = known?.[1] ?? 'other';
-    if (known === undefined) sink.violation('S7comm-plus function is not defined');
   } else {
     sink.violation('S7comm-plus message shorter than its header');
     return;

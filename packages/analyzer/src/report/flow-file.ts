@@ -5,6 +5,8 @@ import { FLOW_COLUMNS_TOLD, flowFooter, flowHeader, flowLine, type FlowFormat } 
 import type { FlowRecord } from '../flow/flow-record.ts';
 
 const BUFFER_CHARACTERS = 256 * 1024;
+/** How long a full pipe is left to its reader. */
+const FULL_PIPE_MS = 2;
 /** Rows of a Parquet file, which are all in memory until its end. */
 const PARQUET_ROWS_MAX = 5_000_000;
 
@@ -13,6 +15,8 @@ export class FlowFile {
   readonly #path: string | undefined;
   readonly #descriptor: number;
   readonly #columns: (string | number)[][] = FLOW_COLUMNS_TOLD.map(() => []);
+  readonly #pause = new Int32Array(new SharedArrayBuffer(4));
+  #hasReader = true;
   #pending: string;
   #rows = 0;
 
@@ -45,9 +49,21 @@ export class FlowFile {
   #flush(): void {
     const bytes = Buffer.from(this.#pending);
     this.#pending = '';
-    this.#guard(() => {
-      for (let at = 0; at < bytes.byteLength;) at += writeSync(this.#descriptor, bytes, at);
-    });
+    this.#guard(() => this.#writeAll(bytes));
+  }
+
+  /** A pipe takes what it has room for: the rest waits for its reader, and when that has gone nobody wants it. */
+  #writeAll(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.byteLength && this.#hasReader;) {
+      try {
+        at += writeSync(this.#descriptor, bytes, at);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'EPIPE' && this.#path === undefined) this.#hasReader = false;
+        else if (code !== 'EAGAIN') throw error;
+        else Atomics.wait(this.#pause, 0, 0, FULL_PIPE_MS);
+      }
+    }
   }
 
   async #writeParquet(): Promise<void> {
@@ -59,7 +75,7 @@ export class FlowFile {
         type: kind === 'string' ? 'STRING' as const : kind === 'integer' ? 'INT64' as const : 'DOUBLE' as const,
       })),
     }); // prettier-ignore
-    this.#guard(() => writeSync(this.#descriptor, new Uint8Array(buffer)));
+    this.#guard(() => this.#writeAll(new Uint8Array(buffer)));
   }
 
   #guard<T>(write: () => T): T {

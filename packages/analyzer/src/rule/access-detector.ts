@@ -7,7 +7,7 @@ import type { Flow } from '../flow/flow.ts';
 import { NetworkList, isGroupAddress } from '../asset/networks.ts';
 import { PROTO_TCP, PROTO_UDP } from '../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from './detector.ts';
-import { KeyedWindows } from './keyed-window.ts';
+import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
@@ -80,8 +80,8 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
       if ((protocol !== PROTO_TCP && protocol !== PROTO_UDP) || isGroupAddress(server)) return;
       if (rules.sensitive_access.enabled && ports.has(port) && !allowed.has(client)) {
         const window = strangers.add(`${server} ${port}`, nowUs, client);
-        const isCrowd = window.members.size >= CROWD_MIN;
-        found('sensitive_access', 'A sensitive port was used from outside the allow-list', 'T0886', flow, isCrowd ? `${window.members.size} addresses that are on no list talk with ${server} port ${port}, in ${seconds(window, nowUs)}` : `${client} talks with ${server} port ${port} and is on no list of those who may`, nowUs, isCrowd ? 'high' : undefined); // prettier-ignore
+        const isCrowd = memberCount(window) >= CROWD_MIN;
+        found('sensitive_access', 'A sensitive port was used from outside the allow-list', 'T0886', flow, isCrowd ? `${memberCount(window)} addresses that are on no list talk with ${server} port ${port}, in ${seconds(window, nowUs)}` : `${client} talks with ${server} port ${port} and is on no list of those who may`, nowUs, isCrowd ? 'high' : undefined); // prettier-ignore
       }
       if (rules.internet_access.enabled && internal.has(client) && !internal.has(server))
         found('internet_access', 'A host of the plant talks to the Internet', 'T0883', flow, `${client} talks with ${server} port ${port}`, nowUs); // prettier-ignore

@@ -2,10 +2,11 @@
  * ARP spoofing: an address that moves between two MAC addresses and back within a moment, or one MAC address that answers for many, among them
  * another's. A device that was replaced changes once and stays.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { readArp, seconds } from './scan-detector.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import type { Detector, Report } from './detector.ts';
-import { KeyedWindows } from './keyed-window.ts';
+import { addMember, KeyedWindows, membersOf } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 
 const ADDRESSES_MAX = 16_384;
@@ -46,21 +47,17 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
         }
       } // prettier-ignore
       const owner = owners.get(sender);
-      if (owner === undefined && owners.size >= ADDRESSES_MAX)
-        for (const oldest of owners.keys()) {
-          owners.delete(oldest);
-          break;
-        }
+      if (owner === undefined && owners.size >= ADDRESSES_MAX) dropOldest(owners);
       owners.set(sender, senderMac);
       const claimed = claims.get(senderMac) ?? [];
       if (claims.size < ADDRESSES_MAX) claims.set(senderMac, claimed);
       if (!claimed.includes(sender) && claimed.length < CLAIMS_MAX) claimed.push(sender);
       if (owner === undefined || owner === senderMac) return;
       const window = changes.add(sender, nowUs, senderMac);
-      window.members.add(owner);
+      addMember(window, owner);
       if (window.count >= rules.arp_spoofing.changes)
         found(
-          `${sender} moved ${window.count} times between ${[...window.members].join(' and ')} in ${seconds(window, nowUs)}`,
+          `${sender} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, nowUs)}`,
         );
 
       function found(evidence: string, severity = rules.arp_spoofing.severity): void {

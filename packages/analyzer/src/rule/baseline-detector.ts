@@ -121,7 +121,7 @@ export function createBaselineDetector(
       findSilent(view.timeUs);
     },
 
-    operation(flow, operation, nowUs, _isFromClient) {
+    operation(flow, operation, nowUs) {
       if (!OT_SERVICES.has(operation.protocol)) return;
       const pair = pairs.get(`${flow.client} ${flow.server} ${operation.protocol}`) ?? pairs.get(`${flow.client} ${flow.server} ${flow.serverPort}`); // prettier-ignore
       const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;

@@ -2,6 +2,7 @@
  * Beaconing: a program inside calls somebody outside at even intervals. Connections of one client to one service outside the plant are timed; when the
  * gaps of a whole series differ by less than `jitter` (deviation over mean), nobody typed that. Polling inside the plant does the same and is left alone.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { NetworkList } from '../asset/networks.ts';
 import { isGroupAddress } from '../asset/networks.ts';
 import { PROTO_TCP } from '../packet/packet-view.ts';
@@ -35,11 +36,7 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
       const key = `${flow.client} ${flow.server} ${flow.serverPort}`;
       const known = series.get(key);
       if (known === undefined) {
-        if (series.size >= SERIES_MAX)
-          for (const oldest of series.keys()) {
-            series.delete(oldest);
-            break;
-          }
+        if (series.size >= SERIES_MAX) dropOldest(series);
         series.set(key, { lastUs: flow.startUs, startUs: flow.startUs, gaps: 0, sum: 0, squares: 0 });
         return;
       }

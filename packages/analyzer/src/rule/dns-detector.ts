@@ -3,7 +3,7 @@
  * are looked up once and do not exist, one after another (a domain generation algorithm), are told as well.
  */
 import type { Detector, Report } from './detector.ts';
-import { KeyedWindows } from './keyed-window.ts';
+import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
@@ -18,14 +18,18 @@ const UNUSUAL_TYPES: ReadonlySet<string> = new Set([
   'query-axfr',
   'query-wks',
 ]);
+/** Records that carry text are asked for now and then, not all the time. */
+const CARRIERS_MIN = 20;
+const CARRIERS_US = 600_000_000;
 const NXDOMAINS_MIN = 10;
 
 export function createDnsDetector(rules: Rules, report: Report): Detector {
   const rule = rules.dns_tunnel;
   const names = new KeyedWindows(rule.within * 1000);
+  const carriers = new KeyedWindows(CARRIERS_US);
   const missing = new KeyedWindows(rule.within * 1000);
   return {
-    state: { names, missing },
+    state: { names, missing, carriers },
     operation(flow, operation, nowUs) {
       if (!rule.enabled || operation.protocol !== 'dns' || operation.object === '') return;
       const name = operation.object.replace(/\.$/, '').toLowerCase();
@@ -33,17 +37,22 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       if (operation.isResponse) {
         if (!/nxdomain|name-error/.test(operation.exception) || name.endsWith('.arpa')) return;
         const window = missing.add(flow.client, nowUs, domain);
-        if (window.members.size < NXDOMAINS_MIN) return;
-        found('dns-generated-names', 'Names that do not exist, one after another', domain, window.startUs, `${flow.client} looked up names of ${window.members.size} different domains in ${seconds(window, nowUs)} that do not exist`); // prettier-ignore
+        if (memberCount(window) < NXDOMAINS_MIN) return;
+        found('dns-generated-names', 'Names that do not exist, one after another', domain, window.startUs, `${flow.client} looked up names of ${memberCount(window)} different domains in ${seconds(window, nowUs)} that do not exist`); // prettier-ignore
         return;
       }
       if (UNUSUAL_TYPES.has(operation.name))
         found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
+      if (operation.name === 'query-txt' || operation.name === 'query-null') {
+        const window = carriers.add(`${flow.client} ${domain}`, nowUs, name);
+        if (window.count >= CARRIERS_MIN)
+          found('dns-tunnel', 'Data in DNS answers', domain, window.startUs, `${flow.client} asked ${window.count} times for ${operation.name.slice(6)} records of ${memberCount(window)} names under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
+      }
       const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
       if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
       const window = names.add(`${flow.client} ${domain}`, nowUs, name);
-      if (window.members.size < rule.queries) return;
-      found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${window.members.size} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
+      if (memberCount(window) < rule.queries) return;
+      found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
 
       function found(
         kind: string,

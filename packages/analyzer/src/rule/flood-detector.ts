@@ -6,7 +6,7 @@ import { isGroupAddress } from '../asset/networks.ts';
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_SYN } from '../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from './detector.ts';
-import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
+import { addMember, type CountedWindow, forgetMember, KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
@@ -21,6 +21,7 @@ const HALF_OPEN_SHARE = 0.75;
 const ICMP_ECHO = 8;
 /** Ports that announce themselves to groups. */
 const GROUP_PORTS: ReadonlySet<number> = new Set([69, 123, 137, 427, 520, 1900, 3702, 5353, 5683, 10001]);
+const REFLECTORS_MIN = 4;
 const SPRAY_SENDERS_MIN = 20;
 const ANSWERED_SHARE = 0.1;
 
@@ -88,18 +89,18 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const { half_open: limit } = rules.syn_flood;
     const halfOpen = service.count - service.other;
     if (rules.syn_flood.enabled && halfOpen >= limit && halfOpen >= HALF_OPEN_SHARE * service.count) {
-      const source = service.members.size === 1 ? flow.client : '';
-      found('syn_flood', service, flow, { source, destination: server, port }, 'SYN flood', `${halfOpen} of ${service.count} connections to ${server} port ${port} in ${seconds(service, nowUs)}, from ${service.members.size} addresses, were opened and not finished`, nowUs); // prettier-ignore
+      const source = memberCount(service) === 1 ? flow.client : '';
+      found('syn_flood', service, flow, { source, destination: server, port }, 'SYN flood', `${halfOpen} of ${service.count} connections to ${server} port ${port} in ${seconds(service, nowUs)}, from ${memberCount(service)} addresses, were opened and not finished`, nowUs); // prettier-ignore
     }
     const host = openedHost.add(server, nowUs, flow.client);
     const hostHalfOpen = host.count - host.other;
-    if (rules.syn_flood.enabled && hostHalfOpen >= limit && host.members.size >= limit / 2 && hostHalfOpen >= HALF_OPEN_SHARE * host.count)
-      found('syn_flood', host, flow, { source: '', destination: server, port: -1 }, 'SYN flood', `${hostHalfOpen} of ${host.count} connections to ${server} in ${seconds(host, nowUs)}, from ${host.members.size} addresses, were opened and not finished`, nowUs); // prettier-ignore
+    if (rules.syn_flood.enabled && hostHalfOpen >= limit && memberCount(host) >= limit / 2 && hostHalfOpen >= HALF_OPEN_SHARE * host.count)
+      found('syn_flood', host, flow, { source: '', destination: server, port: -1 }, 'SYN flood', `${hostHalfOpen} of ${host.count} connections to ${server} in ${seconds(host, nowUs)}, from ${memberCount(host)} addresses, were opened and not finished`, nowUs); // prettier-ignore
     // From everywhere to everywhere: addresses that are made up.
     const all = everywhere.add('', nowUs, flow.client);
     const spoofed = all.count - all.other;
-    if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && all.members.size >= spoofed / 2 && spoofed >= 0.9 * all.count)
-      found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${all.members.size} addresses, were never answered`, nowUs); // prettier-ignore
+    if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && memberCount(all) >= spoofed / 2 && spoofed >= 0.9 * all.count)
+      found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${memberCount(all)} addresses, were never answered`, nowUs); // prettier-ignore
     knock(flow, nowUs);
     const client = connections.add(`${flow.client} ${server} ${port}`, nowUs);
     if (rules.connection_flood.enabled && client.count >= rules.connection_flood.connections)
@@ -111,8 +112,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const victim = flow.wasReversed ? flow.client : flow.server;
     const window = knocks.add(victim, nowUs, flow.wasReversed ? flow.server : flow.client);
     const { enabled, sources } = rules.scan_distributed;
-    if (enabled && window.members.size >= sources)
-      found('scan_distributed', window, flow, { source: '', destination: victim, port: -1 }, 'Many strangers knock at one host', `${window.members.size} addresses tried ${victim} in ${seconds(window, nowUs)} and came to nothing`, nowUs, !flow.wasReversed); // prettier-ignore
+    if (enabled && memberCount(window) >= sources)
+      found('scan_distributed', window, flow, { source: '', destination: victim, port: -1 }, 'Many strangers knock at one host', `${memberCount(window)} addresses tried ${victim} in ${seconds(window, nowUs)} and came to nothing`, nowUs, !flow.wasReversed); // prettier-ignore
   }
 
   return {
@@ -122,7 +123,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       if (flow.protocol !== PROTO_TCP) return;
       const knocked = knocks.peek(flow.server, nowUs);
       // Who is answered is no stranger.
-      knocked?.members.delete(flow.client);
+      if (knocked !== undefined) forgetMember(knocked, flow.client);
       for (const [windows, key] of [
         [everywhere, ''],
         [opened, `${flow.server} ${flow.serverPort}`],
@@ -136,7 +137,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     packet(view, flow, isFromClient) {
       if (flow === null || flow.protocol === -1) return;
       const nowUs = view.timeUs;
-      const { client, server, serverPort: port } = flow;
+      const { client, server } = flow;
       if (flow.protocol === PROTO_TCP) {
         const isHandshake = (view.tcpFlags & TCP_SYN) !== 0;
         if (!isHandshake) return;
@@ -155,15 +156,16 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
           if (AMPLIFIERS.has(flow.clientPort) && !GROUP_PORTS.has(flow.clientPort)) onSpray(flow, nowUs);
           return;
         }
-        if (flow.wasReversed && !isFromClient && AMPLIFIERS.has(port)) onReflection(flow, nowUs);
+        if (flow.wasReversed && !isFromClient && flow.memory['asked'] !== true) onReflection(flow, nowUs);
+        else if (flow.wasReversed && isFromClient) flow.memory['asked'] = true;
         // From the amplifier's port to one that looks like a service too: the same, only that the flow is told the other way round.
         else if (isFromClient && flow.memory['answered'] !== true) onSpray(flow, nowUs);
         const window = udp.at(server, nowUs);
         if (isFromClient) window.count++;
         else window.other++;
-        if (window.members.size < 64) window.members.add(client);
+        if (memberCount(window) < 64) addMember(window, client);
         if (rules.udp_flood.enabled && isFromClient && window.count >= rules.udp_flood.packets && window.other < ANSWERED_SHARE * window.count) {
-          const source = window.members.size === 1 ? client : '';
+          const source = memberCount(window) === 1 ? client : '';
           found('udp_flood', window, flow, { source, destination: server, port: -1 }, 'UDP flood', `${window.count} UDP packets to ${server} in ${seconds(window, nowUs)}, ${window.other} answered`, nowUs); // prettier-ignore
         }
         return;
@@ -172,8 +174,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       if (flow.protocol !== PROTO_ICMP || !isFromClient || view.sourcePort !== ICMP_ECHO) return;
       const window = icmp.add(server, nowUs, client);
       if (rules.icmp_flood.enabled && window.count >= rules.icmp_flood.packets) {
-        const source = window.members.size === 1 ? client : '';
-        found('icmp_flood', window, flow, { source, destination: server, port: -1 }, 'ICMP flood', `${window.count} ICMP packets to ${server} in ${seconds(window, nowUs)}, from ${window.members.size} addresses`, nowUs); // prettier-ignore
+        const source = memberCount(window) === 1 ? client : '';
+        found('icmp_flood', window, flow, { source, destination: server, port: -1 }, 'ICMP flood', `${window.count} ICMP packets to ${server} in ${seconds(window, nowUs)}, from ${memberCount(window)} addresses`, nowUs); // prettier-ignore
       }
     },
   };
@@ -184,18 +186,22 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     if (
       !rules.reflection.enabled ||
       window.count < rules.reflection.packets ||
-      window.members.size < SPRAY_SENDERS_MIN
+      memberCount(window) < SPRAY_SENDERS_MIN
     )
       return;
-    found('reflection', window, flow, { source: '', destination: flow.server, port: -1 }, 'Reflected flood', `${window.count} packets from port ${flow.clientPort} of ${window.members.size} servers to ${flow.server}, which never answered, in ${seconds(window, nowUs)}`, nowUs, true); // prettier-ignore
+    found('reflection', window, flow, { source: '', destination: flow.server, port: -1 }, 'Reflected flood', `${window.count} packets from port ${flow.clientPort} of ${memberCount(window)} servers to ${flow.server}, which never answered, in ${seconds(window, nowUs)}`, nowUs, true); // prettier-ignore
   }
 
   /** An answer to a question that nobody was seen to ask. */
   function onReflection(flow: Flow, nowUs: number): void {
     const { client: victim, server, serverPort: port } = flow;
     const window = reflected.add(`${victim} ${flow.protocol === PROTO_TCP ? 'tcp' : port}`, nowUs, server);
-    if (!rules.reflection.enabled || window.count < rules.reflection.packets || window.members.size < 4)
+    if (
+      !rules.reflection.enabled ||
+      window.count < rules.reflection.packets ||
+      memberCount(window) < (AMPLIFIERS.has(port) ? REFLECTORS_MIN : SPRAY_SENDERS_MIN)
+    )
       return;
-    found('reflection', window, flow, { source: '', destination: victim, port: flow.protocol === PROTO_TCP ? -1 : port }, 'Reflected flood', `${window.count} answers that ${victim} never asked for, from ${window.members.size} servers, in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
+    found('reflection', window, flow, { source: '', destination: victim, port: flow.protocol === PROTO_TCP ? -1 : port }, 'Reflected flood', `${window.count} answers that ${victim} never asked for, from ${memberCount(window)} servers, in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
   }
 }

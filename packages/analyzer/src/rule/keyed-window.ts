@@ -2,15 +2,42 @@
  * Counts by key in windows of packet time: how many, how many different. A window begins with its key's first event and is over `windowUs` later;
  * the next event then begins another. Bounded: `keysMax` keys, the oldest window is forgotten first; MEMBERS_MAX members a window. Plain data.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 
 const MEMBERS_MAX = 2048;
 
 export interface CountedWindow {
   startUs: number;
   count: number;
-  readonly members: Set<string | number>;
+  /** Most windows have one member: a set is made for the second. */
+  one: string | number | null;
+  set: Set<string | number> | null;
   /** A second number for whoever counts: successes, bytes. */
   other: number;
+}
+
+/** How many different members. */
+export function memberCount(window: CountedWindow): number {
+  return window.set?.size ?? (window.one === null ? 0 : 1);
+}
+
+export function membersOf(window: CountedWindow): readonly (string | number)[] {
+  return window.set === null ? (window.one === null ? [] : [window.one]) : [...window.set];
+}
+
+/** Beyond MEMBERS_MAX nothing more is told apart. */
+export function addMember(window: CountedWindow, member: string | number): void {
+  if (window.set !== null) {
+    if (window.set.size < MEMBERS_MAX) window.set.add(member);
+  } else if (window.one === null) window.one = member;
+  else if (window.one !== member) window.set = new Set([window.one, member]);
+}
+
+/** Takes a member back, if there is such a window. */
+export function forgetMember(window: CountedWindow | undefined, member: string | number): void {
+  if (window === undefined) return;
+  if (window.set !== null) window.set.delete(member);
+  else if (window.one === member) window.one = null;
 }
 
 export class KeyedWindows {
@@ -28,12 +55,8 @@ export class KeyedWindows {
     const known = this.windows.get(key);
     if (known !== undefined && nowUs - known.startUs <= this.#windowUs) return known;
     if (known !== undefined) this.windows.delete(key);
-    else if (this.windows.size >= this.#keysMax)
-      for (const oldest of this.windows.keys()) {
-        this.windows.delete(oldest);
-        break;
-      }
-    const window = { startUs: nowUs, count: 0, members: new Set<string | number>(), other: 0 };
+    else if (this.windows.size >= this.#keysMax) dropOldest(this.windows);
+    const window: CountedWindow = { startUs: nowUs, count: 0, one: null, set: null, other: 0 };
     this.windows.set(key, window);
     return window;
   }
@@ -48,7 +71,7 @@ export class KeyedWindows {
   add(key: string, nowUs: number, member?: string | number): CountedWindow {
     const window = this.at(key, nowUs);
     window.count++;
-    if (member !== undefined && window.members.size < MEMBERS_MAX) window.members.add(member);
+    if (member !== undefined) addMember(window, member);
     return window;
   }
 }

@@ -6,7 +6,7 @@ import type { Flow } from '../flow/flow.ts';
 import { PROTO_TCP, PROTO_UDP, type PacketView } from '../packet/packet-view.ts';
 import type { Severity } from '../alert/finding.ts';
 import type { Detector, Report } from './detector.ts';
-import { KeyedWindows } from './keyed-window.ts';
+import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
@@ -41,7 +41,7 @@ const INTERFACES: Readonly<Record<string, Means>> = {
   netlogon: { title: 'Logon service of a domain controller is used', technique: 'T0859', isCommon: true },
   backupkey: { title: 'Backup keys of the domain are asked for', technique: 'T0859', isCommon: false },
   protected_storage: { title: 'Protected storage of another machine is used', technique: 'T0859', isCommon: false },
-  spoolss: { title: 'The print spooler of another machine is used', technique: 'T0866', isCommon: false },
+  spoolss: { title: 'The print spooler of another machine is used', technique: 'T0866', isCommon: true },
   efsrpc: { title: 'Encrypted files of another machine are used', technique: 'T0866', isCommon: false },
   eventlog: { title: 'The event log of another machine is used', technique: 'T0872', isCommon: false },
   epm: { title: 'RPC services of another machine are listed', technique: 'T0846', isCommon: true },
@@ -106,8 +106,8 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
       if (flow.protocol === PROTO_UDP && flow.serverPort === SQL_BROWSER_PORT) tellSlammer(flow, view);
       if (flow.protocol !== PROTO_TCP || !SMB_PORTS.has(flow.serverPort) || flow.wasReversed) return;
       const window = spread.add(`${flow.client} ${flow.serverPort}`, view.timeUs, flow.server);
-      if (rules.smb_spread.enabled && window.members.size >= rules.smb_spread.hosts)
-        found('smb-spread', 'One host reaches for many file services', rules.smb_spread.severity, 'T0867', flow, `${flow.client} went to ${window.members.size} hosts on port ${flow.serverPort} in ${seconds(window, view.timeUs)}`, view.timeUs, window.startUs, flow.client); // prettier-ignore
+      if (rules.smb_spread.enabled && memberCount(window) >= rules.smb_spread.hosts)
+        found('smb-spread', 'One host reaches for many file services', rules.smb_spread.severity, 'T0867', flow, `${flow.client} went to ${memberCount(window)} hosts on port ${flow.serverPort} in ${seconds(window, view.timeUs)}`, view.timeUs, window.startUs, flow.client); // prettier-ignore
     },
 
     fact(flow, key, value, nowUs) {

@@ -17,6 +17,8 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   ftp: /530|login/,
   telnet: /login-incorrect/,
   smb: /logon-failure|wrong-password|account-locked|0xc000006[ad]|0xc0000234/,
+  // Wrong password, unknown name: what one after another means guessing.
+  kerberos: /preauth-failed|principal-unknown/,
   http: /^(401|403)$/,
 };
 

@@ -2,6 +2,7 @@
  * What a plant fears most, without any training: programs loaded into controllers, controllers stopped and restarted, and commands from hosts that never
  * took part in the conversation before. What is normal in *this* plant is the business of the baseline; these are the few things that are worth a look in any.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { OT_SERVICES } from '../asset/inventory.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Operation } from '../protocol/dissector.ts';
@@ -88,11 +89,7 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
 function remember(times: Map<string, number>, key: string, nowUs: number): number {
   const known = times.get(key);
   if (known !== undefined) return known;
-  if (times.size >= OPERATORS_MAX)
-    for (const oldest of times.keys()) {
-      times.delete(oldest);
-      break;
-    }
+  if (times.size >= OPERATORS_MAX) dropOldest(times);
   times.set(key, nowUs);
   return nowUs;
 }

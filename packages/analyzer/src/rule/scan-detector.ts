@@ -17,7 +17,7 @@ import {
   type PacketView,
 } from '../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from './detector.ts';
-import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
+import { type CountedWindow, forgetMember, KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 
 /** IP protocols that networks are made of. */
@@ -45,7 +45,7 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
     flow: Flow | null,
   ): void {
     // A dozen hosts may be a tool that looks for its devices; five dozen are not.
-    const severity: Severity = rule === 'scan_horizontal' && window.members.size < WIDE_SCAN_HOSTS ? 'medium' : rules[rule].severity; // prettier-ignore
+    const severity: Severity = rule === 'scan_horizontal' && memberCount(window) < WIDE_SCAN_HOSTS ? 'medium' : rules[rule].severity; // prettier-ignore
     const { source, destination, port, protocol, nowUs } = about;
     report(
       {
@@ -80,18 +80,18 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
     const about = { source: client, port, protocol: name, nowUs, protocolNumber: protocol };
     if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) {
       const ports = vertical.add(`${client} ${server} ${protocol}`, nowUs, port);
-      if (rules.scan_vertical.enabled && ports.members.size >= rules.scan_vertical.ports)
-        found('scan_vertical', ports, { ...about, destination: server, port: -1 }, 'Port scan of one host', `${client} tried ${ports.members.size} ${name} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`, flow); // prettier-ignore
+      if (rules.scan_vertical.enabled && memberCount(ports) >= rules.scan_vertical.ports)
+        found('scan_vertical', ports, { ...about, destination: server, port: -1 }, 'Port scan of one host', `${client} tried ${memberCount(ports)} ${name} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`, flow); // prettier-ignore
       const slow = slowPorts.add(`${client} ${server} ${protocol}`, nowUs, port);
-      if (rules.scan_slow.enabled && slow.members.size >= rules.scan_slow.targets && ports.members.size < rules.scan_vertical.ports)
-        found('scan_slow', slow, { ...about, destination: server, port: -1 }, 'Slow port scan of one host', `${client} tried ${slow.members.size} ${name} ports of ${server} in ${seconds(slow, nowUs)} and used none of them`, flow); // prettier-ignore
+      if (rules.scan_slow.enabled && memberCount(slow) >= rules.scan_slow.targets && memberCount(ports) < rules.scan_vertical.ports)
+        found('scan_slow', slow, { ...about, destination: server, port: -1 }, 'Slow port scan of one host', `${client} tried ${memberCount(slow)} ${name} ports of ${server} in ${seconds(slow, nowUs)} and used none of them`, flow); // prettier-ignore
     }
     const hosts = horizontal.add(`${client} ${protocol} ${port}`, nowUs, server);
-    if (rules.scan_horizontal.enabled && hosts.members.size >= rules.scan_horizontal.hosts)
-      found('scan_horizontal', hosts, { ...about, destination: '' }, 'Scan of many hosts', `${client} tried ${hosts.members.size} hosts on ${name}${portText(protocol, port)} in ${seconds(hosts, nowUs)} and was answered by none of them`, flow); // prettier-ignore
+    if (rules.scan_horizontal.enabled && memberCount(hosts) >= rules.scan_horizontal.hosts)
+      found('scan_horizontal', hosts, { ...about, destination: '' }, 'Scan of many hosts', `${client} tried ${memberCount(hosts)} hosts on ${name}${portText(protocol, port)} in ${seconds(hosts, nowUs)} and was answered by none of them`, flow); // prettier-ignore
     const slow = slowHosts.add(`${client} ${protocol} ${port}`, nowUs, server);
-    if (rules.scan_slow.enabled && slow.members.size >= rules.scan_slow.targets && hosts.members.size < rules.scan_horizontal.hosts)
-      found('scan_slow', slow, { ...about, destination: '' }, 'Slow scan of many hosts', `${client} tried ${slow.members.size} hosts on ${name}${portText(protocol, port)} in ${seconds(slow, nowUs)} and was answered by none of them`, flow); // prettier-ignore
+    if (rules.scan_slow.enabled && memberCount(slow) >= rules.scan_slow.targets && memberCount(hosts) < rules.scan_horizontal.hosts)
+      found('scan_slow', slow, { ...about, destination: '' }, 'Slow scan of many hosts', `${client} tried ${memberCount(slow)} hosts on ${name}${portText(protocol, port)} in ${seconds(slow, nowUs)} and was answered by none of them`, flow); // prettier-ignore
   }
 
   return {
@@ -102,8 +102,8 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
       const nowUs = view.timeUs;
       if (!COMMON_PROTOCOLS.has(flow.protocol)) {
         const window = protocols.add(`${flow.client} ${flow.server}`, nowUs, flow.protocol);
-        if (rules.scan_protocol.enabled && window.members.size >= rules.scan_protocol.protocols)
-          found('scan_protocol', window, { source: flow.client, destination: flow.server, port: -1, protocol: 'ip', nowUs }, 'Scan of IP protocols', `${flow.client} sent ${window.members.size} unusual IP protocols to ${flow.server} in ${seconds(window, nowUs)}`, flow); // prettier-ignore
+        if (rules.scan_protocol.enabled && memberCount(window) >= rules.scan_protocol.protocols)
+          found('scan_protocol', window, { source: flow.client, destination: flow.server, port: -1, protocol: 'ip', nowUs }, 'Scan of IP protocols', `${flow.client} sent ${memberCount(window)} unusual IP protocols to ${flow.server} in ${seconds(window, nowUs)}`, flow); // prettier-ignore
         return;
       }
       if (flow.serverPort === -1) return;
@@ -117,9 +117,9 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
     flowAnswered(flow, nowUs) {
       const { client, server, serverPort: port, protocol } = flow;
       for (const windows of [vertical, slowPorts])
-        windows.peek(`${client} ${server} ${protocol}`, nowUs)?.members.delete(port);
+        forgetMember(windows.peek(`${client} ${server} ${protocol}`, nowUs), port);
       for (const windows of [horizontal, slowHosts])
-        windows.peek(`${client} ${protocol} ${port}`, nowUs)?.members.delete(server);
+        forgetMember(windows.peek(`${client} ${protocol} ${port}`, nowUs), server);
     },
 
     packet(view: PacketView) {
@@ -128,8 +128,8 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
       if (request === null || request.operation !== 1 || request.sender === request.target) return;
       const key = request.senderMac;
       const window = arp.add(key, view.timeUs, request.target);
-      if (window.members.size >= rules.arp_scan.hosts)
-        found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${window.members.size} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
+      if (memberCount(window) >= rules.arp_scan.hosts)
+        found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
 }

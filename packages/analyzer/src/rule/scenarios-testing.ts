@@ -374,4 +374,22 @@ export const SCENARIOS: readonly Scenario[] = [
     destination: '',
     technique: '',
   },
+  {
+    rule: 'internet-access',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, '8.8.8.8:9999', [['>', 'hello'], ['<', 'world']], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: '8.8.8.8',
+    technique: 'T0883',
+  },
+  {
+    rule: 'remote-access',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:5900`, [['>', 'hello'], ['<', 'world']], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0886',
+  },
 ];
