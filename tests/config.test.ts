@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { analyzerSchema } from '@tapline/analyzer/src/config.ts';
+import { rulesSchema } from '@tapline/analyzer/src/rule/rule-file.ts';
 import { bindAddress, collectorSchema, isKeyRequired } from '@tapline/collector/src/config.ts';
 import { captureOptions } from '@tapline/forwarder/src/capture-options.ts';
 import { forwarderSchema } from '@tapline/forwarder/src/config.ts';
@@ -35,6 +36,28 @@ function problems(schema: z.ZodType, text: string): string[] {
     return problemsOf(error).map(({ line, column, key, message }) => `${line}:${column} ${key}: ${message}`);
   }
 }
+
+describe('the rules', () => {
+  it('that config/rules.yaml shows are all of them, with their defaults', () => {
+    const shown = loadConfig(rulesSchema, join(projectRoot, 'config/rules.yaml'));
+    expect(shown.value).toEqual(rulesSchema.parse({}));
+    expect(shown.keys).toEqual(Object.keys(rulesSchema.shape));
+    const leaves = Object.entries(rulesSchema.parse({})).flatMap(([rule, value]) =>
+      Array.isArray(value) ? [rule] : Object.keys(value).map((key) => `${rule}.${key}`),
+    );
+    expect(leaves.filter((leaf) => !shown.leaves.some((written) => written === leaf || written.startsWith(leaf)))).toEqual([]); // prettier-ignore
+  });
+
+  it('say where a mistake is', () => {
+    expect(problems(rulesSchema, 'scan_vertical: {port: 3}\nsyn_flood: {severity: loud}\nscans: {}')).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^1:17 scan_vertical\.port: unknown key/),
+        expect.stringMatching(/^2:23 syn_flood\.severity: /),
+        expect.stringMatching(/^3:1 scans: unknown key/),
+      ]),
+    );
+  });
+});
 
 describe('mistakes in a configuration', () => {
   it('are all told at once, each with line, column and key', () => {

@@ -28,7 +28,8 @@ describeWithCorpus('the traffic table', () => {
       json: false,
     });
     const table = new TrafficTable();
-    for (const { segment, batch } of new ArchiveTail(directory, silent).poll()) table.add(segment, batch);
+    for await (const { segment, batch } of new ArchiveTail(directory, silent).poll())
+      table.add(segment, batch);
     const sum = (rows: readonly { packets: number }[]): number =>
       rows.reduce((total, row) => total + row.packets, 0);
     expect(table.packets).toBe(report.packetsStored);

@@ -106,6 +106,7 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
       damaged: (path, reason) => damaged.push({ path, reason }),
       progress: (share) => options.progress?.(share, packets),
     },
+    options.signal,
   );
   for await (const run of runs) {
     const engine = engineOf(files[run.file]?.sensor ?? '.');

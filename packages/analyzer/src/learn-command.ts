@@ -13,7 +13,7 @@ import { inputFiles, type InputFile } from './merge/input-files.ts';
 import { BASELINE_MODEL_NAMES, BASELINE_VECTORS } from './model/levels.ts';
 import { writeModel } from './model/model-file.ts';
 import { RowReservoir, trainBaseline } from './model/train-baseline.ts';
-import { fillVector } from './model/training-set.ts';
+import { fillVector } from './model/vectors.ts';
 import { isoTime } from './report/analysis-report.ts';
 import { loadRules } from './rule/load-rules.ts';
 

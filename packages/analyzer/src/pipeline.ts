@@ -1,81 +1,127 @@
 /**
- * The analyzer's row, as far as it goes today:
+ * The analyzer's row:
  *
- *   archive ─▶ tail (segments while they grow) ─▶ count (per sensor, source and protocol) ─▶ log, status, metrics
+ *   archive ─▶ tail ─┐                ┌─ for each sensor ─────────────────────────────────────────┐
+ *   files ───▶ tail ─┼─▶ count ─▶ take ─▶ live merge ─▶ engine (flows, protocols, rules) ─▶ alerts ─▶ outlet
+ *   stream ──────────┘                └──────────────────────────────────────────────────┘  └─▶ flows file
  *
- * It reads the archive and writes nothing there. Flows, features, rules and models take their place behind the tail.
+ * It reads the archive and writes nothing there. Between two pieces of input everything stands still, and that is when a checkpoint is taken: what
+ * the tail handed out has gone through the count and into a merge, so that all parts speak of the same packets. Alerts are in safe hands before
+ * the checkpoint that forgets the packets they came from.
  */
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '@tapline/shared/base/errors.ts';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
-import { EXIT_CLEAN } from '@tapline/shared/daemon/exit-code.ts';
+import { EXIT_CLEAN, EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import type { DaemonContext, RunningDaemon } from '@tapline/shared/daemon/run.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
+import { systemFiles } from '@tapline/shared/system/files.ts';
+import type { Alert } from './alert/alert-desk.ts';
+import { SEVERITIES } from './alert/finding.ts';
+import { LogOutlet, type AlertOutlet } from './alert-outlet.ts';
+import { sensorBooks, sumOfEngines, trafficRows } from './books.ts';
+import { Checkpointer } from './checkpoint/checkpointer.ts';
 import type { AnalyzerConfig } from './config.ts';
-import { TrafficTable, type TrafficRow } from './count/traffic-table.ts';
-import { ArchiveTail } from './tail/archive-tail.ts';
+import { TrafficTable, type TrafficState } from './count/traffic-table.ts';
+import type { EngineEvents } from './engine.ts';
+import { tailEvents, streamEvents } from './events.ts';
+import { flowRecord } from './flow/flow-record.ts';
+import { FlowLog, writeFlowTexts, type FlowText } from './flow-log.ts';
+import { inputFiles } from './merge/input-files.ts';
+import { RulesWatch } from './rules-watch.ts';
+import { SensorStation, type StationState } from './sensor-station.ts';
+import { ArchiveTail, type Piece, type TailState } from './tail/archive-tail.ts';
+import { StreamInput, type StreamState } from './tail/stream-input.ts';
 
-/** Rows in a log line or on the status page. */
-const ROWS_SHOWN = 20;
+/** Other work has its turn after so much of the input: signals, the status page, the watchdog. */
+const TURN_MS = 20;
+/** Flows that wait for a checkpoint to be written; beyond it one is taken at once. */
+const FLOW_CHARACTERS_MAX = 32 * 1024 * 1024;
+/** How long reading goes on after the signal, where the rest can be read after the next start. */
+const STOP_MS = 10_000;
+/** How often a changed rules file is looked for, and flows are written where there are no checkpoints. */
+const CARE_MS = 1000;
 
-/** Sets the row going. */
+/** The first section of a checkpoint; after it comes one for each sensor. */
+interface RowState {
+  readonly input: string;
+  readonly tail: TailState | null;
+  readonly stream: StreamState | null;
+  readonly count: TrafficState;
+  readonly alertsBySeverity: Readonly<Record<string, number>>;
+  readonly flowsWritten: number;
+  readonly flowTexts: readonly FlowText[];
+}
+
+/** Sets the row going. `outlet`: where alerts go, unless to the log. */
 export async function startAnalyzer(
   loaded: LoadedConfig<AnalyzerConfig>,
   context: DaemonContext,
+  outlet?: AlertOutlet,
 ): Promise<RunningDaemon> {
-  return new Analyzer(loaded.value, context);
+  return new Analyzer(loaded.value, context, outlet);
 }
 
 class Analyzer implements RunningDaemon {
   readonly finished: Promise<number>;
   readonly #config: AnalyzerConfig;
   readonly #context: DaemonContext;
-  readonly #tail: ArchiveTail;
+  readonly #outlet: AlertOutlet;
+  readonly #rules: RulesWatch;
+  /** One of the two. */
+  readonly #tail: ArchiveTail | null;
+  readonly #stream: StreamInput | null;
+  readonly #checkpointer: Checkpointer | null;
+  readonly #flowLog: FlowLog | null;
   readonly #table = new TrafficTable();
-  /** Directories that could not be read are told once. */
-  readonly #unreadable = new Set<string>();
+  readonly #stations = new Map<string, SensorStation>();
+  readonly #alertsBySeverity: Record<string, number> = Object.fromEntries(
+    SEVERITIES.map((name) => [name, 0]),
+  );
+  #pendingAlerts = new Map<string, Alert>();
+  /** Something came since the last checkpoint. */
+  #hasNews = false;
+  #stoppedMs: number | null = null;
+  #caredMs = performance.now();
+  #turnedMs = performance.now();
 
-  constructor(config: AnalyzerConfig, context: DaemonContext) {
+  constructor(config: AnalyzerConfig, context: DaemonContext, outlet: AlertOutlet | undefined) {
     this.#config = config;
     this.#context = context;
     const { log } = context;
-    this.#tail = new ArchiveTail(config.input.directory, {
-      segmentDamaged: ({ path }, reason) => {
-        log.error(
-          { segment: path, reason },
-          'A segment is damaged; what stands before the damage was counted.',
-        );
-      },
-      segmentCut: ({ path }) => {
-        log.warn(
-          { segment: path },
-          'A segment was cut back by its writer; some of its packets may be counted twice.',
-        );
-      },
-      tooManySegments: (limit) => {
-        log.error({ limit }, 'The archive has more segments than are followed.');
-      },
-      unreadable: (path, error) => {
-        if (this.#unreadable.size < ROWS_SHOWN && !this.#unreadable.has(path))
-          log.warn({ path, problem: messageOf(error) }, 'Cannot be read; trying again.');
-        this.#unreadable.add(path);
-      },
-    });
+    const { input, flows, state_directory: directory } = config;
+    this.#outlet = outlet ?? new LogOutlet(log, config.alerts_file);
+    this.#rules = new RulesWatch(config.rules, log);
+    const place = input.stdin ? 'stdin' : input.tcp;
+    this.#stream = place === undefined ? null : new StreamInput(place, input.sensor, streamEvents(log));
+    const files = input.files === undefined ? {} : { files: inputFiles(input.files) };
+    this.#tail = this.#stream === null ? new ArchiveTail(input.directory, tailEvents(log), files) : null;
+    this.#flowLog = flows === undefined ? null : new FlowLog(flows.format, flows.file);
+    this.#checkpointer = directory === undefined ? null : this.#createCheckpointer(directory);
+    this.#restore();
     this.finished = this.#run();
   }
 
   books(): Books {
+    const stations = [...this.#stations.values()];
     return {
-      tail: { ...this.#tail.counters },
+      tail: { ...(this.#tail?.counters ?? this.#stream?.counters) },
       count: { packets: this.#table.packets, bytes: this.#table.bytes },
-      sources: this.#table.sources().slice(0, ROWS_SHOWN).map(shown),
-      protocols: this.#table.protocols().slice(0, ROWS_SHOWN).map(shown),
+      ...sumOfEngines(stations),
+      alerts: { ...this.#alertsBySeverity },
+      rules: { ...this.#rules.counters },
+      ...(this.#flowLog === null ? {} : { flowFile: { ...this.#flowLog.counters } }),
+      ...(this.#checkpointer === null ? {} : { checkpoint: { ...this.#checkpointer.counters } }),
+      sensors: sensorBooks(stations),
+      sources: trafficRows(this.#table.sources()),
+      protocols: trafficRows(this.#table.protocols()),
     };
   }
 
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
     const config = loaded.value as AnalyzerConfig;
-    const fixed = ['input', 'statistics_interval', 'metrics'] as const;
+    this.#takeRules(config.rules);
+    const fixed = ['input', 'state_directory', 'checkpoint_interval', 'alerts_file', 'flows', 'statistics_interval', 'metrics'] as const; // prettier-ignore
     return fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
   }
 
@@ -84,33 +130,228 @@ class Analyzer implements RunningDaemon {
     const statistics = setInterval(() => {
       log.info({ books: this.books() }, 'Books.');
     }, this.#config.statistics_interval).unref();
-    while (!stop.aborted) {
-      await this.#poll();
-      await sleep(this.#config.input.poll_interval, undefined, { signal: stop }).catch(() => undefined);
-    }
-    // Once more: what was written before the signal is counted before the books are closed.
-    await this.#poll();
+    const isWhole = this.#stream === null ? await this.#followTail(stop) : await this.#readStream(stop);
+    await this.#finish(isWhole);
     clearInterval(statistics);
-    return EXIT_CLEAN;
+    await this.#tail?.close();
+    this.#checkpointer?.close();
+    return isWhole && (this.#tail?.counters.segmentsDamaged ?? 0) > 0 ? EXIT_DAMAGED_INPUT : EXIT_CLEAN;
   }
 
-  /** Everything there is now, leaving room between batches for signals and the status page. */
-  async #poll(): Promise<void> {
-    for (const { segment, batch } of this.#tail.poll()) {
-      this.#table.add(segment, batch);
-      await turn();
-      if (this.#context.hurry.aborted) return;
+  /** Until the signal, or the end of the files: then true. */
+  async #followTail(stop: AbortSignal): Promise<boolean> {
+    const tail = this.#tail as ArchiveTail;
+    const { files, poll_interval: pollMs } = this.#config.input;
+    for (;;) {
+      // Once more after the signal: what was written before it is counted before the books are closed.
+      const isLast = stop.aborted;
+      const beganMs = Date.now();
+      for await (const piece of tail.poll()) {
+        await this.#take(piece);
+        if (this.#mustEnd()) return false;
+      }
+      this.#tick(beganMs);
+      await this.#care();
+      if (files !== undefined) return true;
+      if (isLast) return false;
+      await sleep(pollMs, undefined, { signal: stop }).catch(() => undefined);
+    }
+  }
+
+  /** All that was written until `asOfMs` was read. */
+  #tick(asOfMs: number): void {
+    for (const { merge } of this.#stations.values()) {
+      const before = merge.counters.packetsOut;
+      merge.release();
+      merge.tick(asOfMs);
+      if (merge.counters.packetsOut > before) this.#hasNews = true;
+    }
+  }
+
+  /** Whether reading ends here: at once when it is to be gone on with later or not at all, else when all is read that is there. */
+  #mustEnd(): boolean {
+    const { stop, hurry } = this.#context;
+    if (!stop.aborted) return false;
+    this.#stoppedMs ??= performance.now();
+    if (hurry.aborted || this.#config.input.files !== undefined) return true;
+    return this.#checkpointer !== null && performance.now() - this.#stoppedMs >= STOP_MS;
+  }
+
+  /** Until the signal, or the end of the stream: then true. */
+  async #readStream(stop: AbortSignal): Promise<boolean> {
+    const stream = this.#stream as StreamInput;
+    for await (const piece of stream.read(stop)) {
+      if (piece === null) await this.#care();
+      else await this.#take(piece);
+    }
+    return stream.isOver;
+  }
+
+  async #take(piece: Piece): Promise<void> {
+    const { segment, batch, file, number, offset } = piece;
+    const { bytes, byteLength, linkType } = batch;
+    this.#table.add(segment, batch);
+    const { merge } = this.#stationOf(segment.sensor);
+    merge.add({ file, path: segment.path, bytes, byteLength, linkType, number, offset }, Date.now());
+    merge.release(piece.unreadSeconds, piece.unreadNanoseconds);
+    this.#hasNews = true;
+    const nowMs = performance.now();
+    if (nowMs - this.#caredMs >= CARE_MS || this.#checkpointer?.isDue === true) await this.#care();
+    if (this.#pendingAlerts.size > 0) await this.#tellAlerts();
+    if (nowMs - this.#turnedMs < TURN_MS) return;
+    await turn();
+    this.#turnedMs = performance.now();
+  }
+
+  /** What is to be done now and then, between two pieces. */
+  async #care(): Promise<void> {
+    const nowMs = performance.now();
+    if (nowMs - this.#caredMs >= CARE_MS) {
+      this.#caredMs = nowMs;
+      this.#takeRules();
+    }
+    await this.#tellAlerts();
+    const checkpointer = this.#checkpointer;
+    if (checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
+    else {
+      if ((this.#flowLog?.pendingCharacters ?? 0) > FLOW_CHARACTERS_MAX) checkpointer.hasten();
+      if (this.#hasNews && checkpointer.isDue) void this.#checkpoint(checkpointer);
+    }
+  }
+
+  async #tellAlerts(): Promise<void> {
+    if (this.#pendingAlerts.size === 0) return;
+    const alerts = [...this.#pendingAlerts.values()];
+    this.#pendingAlerts = new Map();
+    await this.#outlet.told(alerts);
+  }
+
+  /** `isWhole`: the input is over, and nothing is left to go on with. */
+  async #finish(isWhole: boolean): Promise<void> {
+    await this.#checkpointer?.settled();
+    if (isWhole || this.#checkpointer === null)
+      for (const station of this.#stations.values()) station.finish();
+    await this.#tellAlerts();
+    if (isWhole || this.#checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
+    if (isWhole) await this.#checkpointer?.remove();
+    else if (this.#checkpointer !== null && this.#hasNews) await this.#checkpoint(this.#checkpointer);
+  }
+
+  /** Of everything as it stands now; the state is taken down before this returns. */
+  #checkpoint(checkpointer: Checkpointer): Promise<void> {
+    const flowTexts = this.#flowLog?.take() ?? [];
+    this.#hasNews = false;
+    return checkpointer.take(this.#rules.hash, this.#sections(flowTexts), (isOnDisk) => {
+      this.#writeFlows(flowTexts);
+      if (!isOnDisk) this.#hasNews = true;
+    });
+  }
+
+  *#sections(flowTexts: readonly FlowText[]): Generator<RowState | StationState> {
+    yield {
+      input: inputOf(this.#config),
+      tail: this.#tail?.snapshot() ?? null,
+      stream: this.#stream?.snapshot() ?? null,
+      count: this.#table.snapshot(),
+      alertsBySeverity: this.#alertsBySeverity,
+      flowsWritten: this.#flowLog?.counters.flowsWritten ?? 0,
+      flowTexts,
+    };
+    for (const station of this.#stations.values()) yield station.snapshot();
+  }
+
+  #createCheckpointer(directory: string): Checkpointer {
+    const { log } = this.#context;
+    return new Checkpointer(
+      directory,
+      this.#config.checkpoint_interval,
+      {
+        failed: (path, error) => {
+          log.error({ checkpoint: path, problem: messageOf(error) }, 'A checkpoint could not be written; a restart would go on from the one before.'); // prettier-ignore
+        },
+      },
+      { files: systemFiles, monotonicMs: () => performance.now() },
+    );
+  }
+
+  /** Goes on from the last checkpoint, where there is a usable one. */
+  #restore(): void {
+    const checkpoint = this.#checkpointer?.read() ?? null;
+    const { log } = this.#context;
+    if (checkpoint === null) return;
+    let reason = checkpoint.kind === 'refused' ? checkpoint.reason : '';
+    if (checkpoint.kind === 'checkpoint') {
+      const [row, ...stations] = checkpoint.sections as [RowState, ...StationState[]];
+      if (row.input === inputOf(this.#config)) {
+        this.#restoreFrom(row, stations);
+        const rulesChanged = !checkpoint.rulesHash.equals(this.#rules.hash);
+        log.info({ packets: this.#table.packets, sensors: stations.length, rulesChanged }, 'Going on from the last checkpoint.'); // prettier-ignore
+        return;
+      }
+      reason = `it is of another input: ${row.input}`;
+    }
+    const reread = this.#stream === null ? `all of ${inputOf(this.#config)} is read again` : 'what streams brought before is forgotten'; // prettier-ignore
+    log.warn({ checkpoint: this.#checkpointer?.path, reason, reread }, 'The checkpoint is not usable; beginning anew.'); // prettier-ignore
+  }
+
+  #restoreFrom(row: RowState, stations: readonly StationState[]): void {
+    if (row.tail !== null) this.#tail?.restore(row.tail);
+    if (row.stream !== null) this.#stream?.restore(row.stream);
+    this.#table.restore(row.count);
+    Object.assign(this.#alertsBySeverity, row.alertsBySeverity);
+    if (this.#flowLog !== null) this.#flowLog.counters.flowsWritten = row.flowsWritten;
+    this.#writeFlows(row.flowTexts);
+    for (const state of stations) this.#stationOf(state.sensor).restore(state, Date.now());
+  }
+
+  #stationOf(sensor: string): SensorStation {
+    const known = this.#stations.get(sensor);
+    if (known !== undefined) return known;
+    const options = { sensor, rules: this.#rules.rules, fileName: (file: number) => this.#fileName(file) };
+    // A stream is one file: there is nothing to wait for.
+    const windowMs = this.#stream === null ? this.#config.input.reorder_window : 0;
+    const station = new SensorStation(options, { windowMs }, this.#engineEvents(sensor));
+    this.#stations.set(sensor, station);
+    return station;
+  }
+
+  #fileName(file: number): string {
+    return this.#tail?.names.nameOf(file) ?? this.#stream?.segment.path ?? '';
+  }
+
+  #engineEvents(sensor: string): EngineEvents {
+    return {
+      alert: (alert, isNew) => {
+        if (isNew) this.#alertsBySeverity[alert.severity] = (this.#alertsBySeverity[alert.severity] ?? 0) + 1;
+        // Lent: it goes on changing. Told once with what it came to by then.
+        this.#pendingAlerts.set(alert.id, structuredClone(alert));
+      },
+      flowEnded: (flow, values) => {
+        if (this.#flowLog === null) return;
+        const record = flowRecord(flow, values, sensor);
+        this.#flowLog.write(record);
+      },
+    };
+  }
+
+  #takeRules(file = this.#config.rules): void {
+    if (!this.#rules.hasChanged(file)) return;
+    for (const { engine } of this.#stations.values()) engine.setRules(this.#rules.rules);
+  }
+
+  #writeFlows(texts: readonly FlowText[]): void {
+    try {
+      writeFlowTexts(texts);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.#context.log.error({ problem: error.message }, 'Flows could not be written to their file.');
     }
   }
 }
 
-function shown(row: TrafficRow): Books {
-  return {
-    sensor: row.sensor,
-    name: row.name,
-    packets: row.packets,
-    bytes: row.bytes,
-    first: new Date(row.firstAtMs).toISOString(),
-    last: new Date(row.lastAtMs).toISOString(),
-  };
+/** What a checkpoint must be of, to be gone on from. */
+function inputOf({ input }: AnalyzerConfig): string {
+  if (input.stdin) return `stdin as ${input.sensor}`;
+  if (input.tcp !== undefined) return `tcp:${input.tcp.host}:${input.tcp.port} as ${input.sensor}`;
+  return input.files?.join(', ') ?? input.directory;
 }

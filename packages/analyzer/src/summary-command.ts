@@ -4,7 +4,7 @@ import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { Command } from 'commander';
 import { TrafficTable, type TrafficRow } from './count/traffic-table.ts';
-import { ArchiveTail } from './tail/archive-tail.ts';
+import { ArchiveTail, type Segment } from './tail/archive-tail.ts';
 
 const ROWS_SHOWN = 30;
 
@@ -18,18 +18,19 @@ export function summaryCommand(): Command {
     .argument('<directory>', "a collector's or a forwarder's archive")
     .option('--json', 'print all rows as JSON', false)
     .addHelpText('after', '\nExample:\n  tapline-analyzer summary /var/lib/tapline-collector/pcap\n')
-    .action((directory: string, options: { json: boolean }) => {
+    .action(async (directory: string, options: { json: boolean }) => {
       if (!existsSync(directory))
         throw new OperatingError('CAPTURE_FAILED', `no such directory: ${directory}`, { directory });
       const table = new TrafficTable();
       const damaged: string[] = [];
-      const tail = new ArchiveTail(directory, {
-        segmentDamaged: ({ path }, reason) => damaged.push(`${path}: ${reason}`),
+      const events = {
+        segmentDamaged: ({ path }: Segment, reason: string) => damaged.push(`${path}: ${reason}`),
         segmentCut: () => undefined,
-        tooManySegments: (limit) => damaged.push(`only the first ${limit} segments were read`),
-        unreadable: (path, error) => damaged.push(`${path}: ${String(error)}`),
-      });
-      for (const { segment, batch } of tail.poll()) {
+        tooManySegments: (limit: number) => damaged.push(`only the first ${limit} segments were read`),
+        unreadable: (path: string, error: unknown) => damaged.push(`${path}: ${String(error)}`),
+      };
+      const tail = new ArchiveTail(directory, events, { settledMs: 0 });
+      for await (const { segment, batch } of tail.poll()) {
         table.add(segment, batch);
         showProgress(table, tail);
       }

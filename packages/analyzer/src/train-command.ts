@@ -1,4 +1,5 @@
 /** `tapline-analyzer train LEVEL --data DIR`: a level's model from labelled captures, with what it is worth on testbeds that it never saw. */
+import { writeFileSync } from 'node:fs';
 import { VECTORS } from './feature/schema.ts';
 import { Command, Argument } from 'commander';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
@@ -11,18 +12,24 @@ import {
   precision,
   recall,
   rocCurve,
+  type Scored,
 } from './model/detection-metrics.ts';
+import { feedbackRows } from './feedback.ts';
 import { readLabelledData, type LabelledCapture } from './model/labelled-data.ts';
 import { LEVELS, MODEL_NAMES, type ModelName } from './model/levels.ts';
 import { writeModel } from './model/model-file.ts';
 import { boostedGraph, rowsFor, trainLevel, type TrainedLevel } from './model/train-level.ts';
-import { readFlowRows, vectorOf, type FlowRow } from './model/training-set.ts';
+import { vectorOf, type FlowRow } from './model/vectors.ts';
+import { readFlowRows } from './training-rows.ts';
+import { AlertStore } from './publish/alert-store.ts';
 import { loadRules } from './rule/load-rules.ts';
 
 interface TrainOptions {
   readonly data: readonly string[];
   readonly out: string;
   readonly without: readonly string[];
+  readonly report?: string;
+  readonly feedback?: string;
 }
 
 /** The `train` subcommand. */
@@ -37,6 +44,8 @@ export function trainCommand(): Command {
     .requiredOption('--data <directory...>', 'directories with MANIFEST.tsv and LABELS.tsv')
     .option('--out <directory>', 'where the models go', 'models')
     .option('--without <text...>', 'leave out captures and testbeds whose name contains one of these', [])
+    .option('--feedback <store>', 'also the flows of labelled alerts in this store, as far as their packets are still there')
+    .option('--report <file>', 'write what each testbed gave, scored by a model that never saw it, as Markdown')
     .addHelpText('after', '\nExample:\n  tapline-analyzer train level1 --data /srv/captures --out /etc/tapline/models\n')
     .action(async (level: ModelName | 'all', options: TrainOptions) => {
       const captures = options.data
@@ -45,9 +54,23 @@ export function trainCommand(): Command {
       if (!captures.some(({ kind }) => kind === 'benign') || captures.every(({ kind }) => kind === 'benign'))
         throw new OperatingError('CONFIG_INVALID', 'the data has no attack, or nothing benign: both are needed to tell them apart', {});
       const rows = await readAll(captures);
-      for (const name of level === 'all' ? MODEL_NAMES : [level]) train(name, rows, captures, options.out);
+      if (options.feedback !== undefined) rows.push(...(await feedback(options.feedback)));
+      const report = (level === 'all' ? MODEL_NAMES : [level]).map((name) => train(name, rows, captures, options.out)); // prettier-ignore
+      if (options.report !== undefined) writeFileSync(options.report, report.join('\n'));
     });
 } // prettier-ignore
+
+async function feedback(path: string): Promise<FlowRow[]> {
+  const store = new AlertStore({ path, mustExist: true });
+  try {
+    const labels = store.labels().map(({ alert, label }) => ({ alert, isTrue: label === 'true' }));
+    return await feedbackRows(labels, loadRules(undefined), ({ id }) => {
+      console.error(`alert ${id}: its packets are no longer there`);
+    });
+  } finally {
+    store.close();
+  }
+}
 
 /** Reads all captures, with a count on the terminal. */
 export async function readAll(captures: readonly LabelledCapture[]): Promise<FlowRow[]> {
@@ -67,7 +90,7 @@ function train(
   rows: readonly FlowRow[],
   captures: readonly LabelledCapture[],
   out: string,
-): void {
+): string {
   const level = LEVELS[name];
   const trained = trainLevel(name, rows, (done, total) => {
     if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${done} of ${total} testbeds held out `);
@@ -91,8 +114,9 @@ function train(
   });
   const { precision: p, recall: r, f1: f, false_positive_rate: fpr, auc } = manifest.scores;
   process.stdout.write(
-    `${name}: ${onnx.byteLength} bytes, threshold ${trained.threshold.toFixed(4)}; on testbeds that it never saw: precision ${percent(p)}, recall ${percent(r)}, F1 ${percent(f)}, false positives ${percent(fpr)}, area under ROC ${(auc ?? 0).toFixed(3)}\n`,
+    `${name}: ${onnx.byteLength} bytes, threshold ${trained.threshold.toFixed(4)}; on testbeds that it never saw: precision ${percent(p)}, recall ${percent(r)}, F1 ${percent(f)}, false positives ${percent(fpr)}, area under ROC ${(auc ?? 0).toFixed(3)}; severity ${manifest.severity}\n`,
   );
+  return heldOutTable(name, trained);
 }
 
 /**
@@ -105,6 +129,35 @@ export function earnedSeverity(
 ): Severity {
   if (shown === null || shown === undefined || shown < 0.8) return 'info';
   return shown >= 0.95 ? wanted : 'low';
+}
+
+/** One line a testbed: how many of its attack flows were told, and how many of its benign ones, by a model that was trained without it. */
+function heldOutTable(name: ModelName, trained: TrainedLevel): string {
+  const testbeds = new Map<string, Scored[]>();
+  for (const { row, score, isAttack } of trained.heldOut)
+    testbeds.set(row.testbed, [...(testbeds.get(row.testbed) ?? []), { score, isAttack }]);
+  const lines = [...testbeds]
+    .sort(([a], [b]) => a.localeCompare(b))
+    .map(([testbed, rows]) => {
+      const { truePositive, falsePositive, trueNegative, falseNegative } = confusionAt(
+        rows,
+        trained.threshold,
+      );
+      const attacks = truePositive + falseNegative;
+      const benign = falsePositive + trueNegative;
+      return `| ${testbed} | ${attacks === 0 ? '–' : `${truePositive} of ${attacks}`} | ${benign === 0 ? '–' : `${falsePositive} of ${benign}`} |`;
+    });
+  const { precision: p, recall: r, f1: f, false_positive_rate: fpr, auc } = scores(trained);
+  return [
+    `### ${name}`,
+    '',
+    `All testbeds together: precision ${percent(p)}, recall ${percent(r)}, F1 ${percent(f)}, false positives ${percent(fpr)}, area under ROC ${(auc ?? 0).toFixed(3)}.`,
+    '',
+    '| testbed, left out of the training | attack flows told | benign flows told |',
+    '|---|---|---|',
+    ...lines,
+    '',
+  ].join('\n');
 }
 
 /** What held-out testbeds say. */

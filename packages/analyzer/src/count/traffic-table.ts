@@ -30,6 +30,13 @@ export interface TrafficRow {
   lastAtMs: number;
 }
 
+export interface TrafficState {
+  readonly packets: number;
+  readonly bytes: number;
+  readonly sources: ReadonlyMap<string, TrafficRow>;
+  readonly protocols: ReadonlyMap<string, TrafficRow>;
+}
+
 export class TrafficTable {
   packets = 0;
   bytes = 0;
@@ -54,6 +61,19 @@ export class TrafficTable {
       this.bytes += wireBytes;
       offset = end;
     }
+  }
+
+  /** Plain data. */
+  snapshot(): TrafficState {
+    const [sources, protocols] = [this.#sources, this.#protocols];
+    return { packets: this.packets, bytes: this.bytes, sources, protocols };
+  }
+
+  restore({ packets, bytes, sources, protocols }: TrafficState): void {
+    this.packets = packets;
+    this.bytes = bytes;
+    for (const [key, row] of sources) this.#sources.set(key, row);
+    for (const [key, row] of protocols) this.#protocols.set(key, row);
   }
 
   /** Rows by sensor, most packets first. */

@@ -13,6 +13,7 @@ import {
 } from '@tapline/shared/packet/record.ts';
 import { FILE_HEADER_BYTES } from '@tapline/shared/pcap/format.ts';
 import { openCapture, type CaptureFile } from '@tapline/shared/pcap/capture-file.ts';
+import { TimeHeap } from '../tail/time-heap.ts';
 
 /** Consecutive records of one file, lent until the next run is asked for. */
 export interface Run {
@@ -82,8 +83,7 @@ class Reader {
   take(other: Reader | undefined): Run {
     const limitSeconds = other?.seconds ?? Infinity;
     const limitNanoseconds = other?.nanoseconds ?? 0;
-    // Equal times go by the order of the files.
-    const isFirst = other === undefined || this.file < other.file;
+    const isFirst = other === undefined || this.path < other.path;
     const batch = this.#batch as Batch;
     const from = this.#at;
     let at = from;
@@ -154,74 +154,58 @@ class Reader {
 /** Files beyond this are closed again after their first packet was seen, until they are due. */
 const OPEN_FILES_MAX = 64;
 
-/** The packets of all files, by time. `totalBytes`: of all files, for the progress. */
+/** The packets of all files, by time; equal times by path. `totalBytes`: of all files, for the progress. `signal` ends it, also while it waits for a silent pipe. */
 export async function* mergeCaptures(
   paths: readonly string[],
   totalBytes: number,
   events: MergeEvents,
+  signal?: AbortSignal,
 ): AsyncGenerator<Run> {
-  let readers: Reader[] = [];
-  let doneBytes = 0;
+  const heap = new TimeHeap<Reader>();
+  let isStopped = false;
+  const onAbort = (): void => {
+    isStopped = true;
+    for (const reader of heap) reader.close().catch(() => undefined);
+  };
+  signal?.addEventListener('abort', onAbort, { once: true });
+  let readBytes = 0;
   for (const [file, path] of paths.entries()) {
     const reader = new Reader(file, path);
     try {
-      if (!(await reader.open())) {
-        await reader.close();
-        doneBytes += reader.inputBytes;
-        continue;
-      }
-      readers.push(reader);
-      if (paths.length > OPEN_FILES_MAX && path !== '-') await reader.park();
+      const hasPackets = await reader.open();
+      if (hasPackets) heap.push(reader);
+      else await reader.close();
+      if (hasPackets && paths.length > OPEN_FILES_MAX && path !== '-') await reader.park();
+      else readBytes += reader.inputBytes;
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
       events.damaged(path, messageOf(error));
     }
   }
-  readers.sort(compare);
   try {
-    while (readers.length > 0) {
-      const [first, second] = readers as [Reader, Reader | undefined];
+    for (let first = heap.first; first !== undefined && !isStopped; first = heap.first) {
+      const before = first.isParked ? 0 : first.inputBytes;
+      let hasMore = false;
       try {
         if (first.isParked) await first.open();
-        yield first.take(second);
-        const before = first.inputBytes;
+        yield first.take(heap.second);
         const advanced = first.advance();
-        const hasMore = typeof advanced === 'boolean' ? advanced : await advanced;
-        if (!hasMore) {
-          await first.close();
-          doneBytes += first.inputBytes;
-          readers = readers.slice(1);
-        } else settle(readers);
-        if (first.inputBytes !== before || !hasMore) events.progress(share(doneBytes, readers, totalBytes));
+        hasMore = typeof advanced === 'boolean' ? advanced : await advanced;
       } catch (error) {
         if (!(error instanceof OperatingError)) throw error;
-        events.damaged(first.path, messageOf(error));
-        await first.close();
-        doneBytes += first.inputBytes;
-        readers = readers.slice(1);
+        if (!isStopped) events.damaged(first.path, messageOf(error));
       }
+      if (hasMore) heap.settle();
+      else {
+        heap.pop();
+        await first.close();
+      }
+      if (first.inputBytes === before) continue;
+      readBytes += first.inputBytes - before;
+      events.progress(totalBytes === 0 ? 0 : Math.min(1, readBytes / totalBytes));
     }
   } finally {
-    for (const reader of readers) await reader.close();
+    signal?.removeEventListener('abort', onAbort);
+    for (const reader of heap) await reader.close();
   }
-}
-
-/** Puts the first reader where its time belongs. */
-function settle(readers: Reader[]): void {
-  const first = readers[0] as Reader;
-  let at = 1;
-  while (at < readers.length && compare(readers[at] as Reader, first) < 0) {
-    readers[at - 1] = readers[at] as Reader;
-    at++;
-  }
-  readers[at - 1] = first;
-}
-
-function compare(a: Reader, b: Reader): number {
-  return a.seconds - b.seconds || a.nanoseconds - b.nanoseconds || a.file - b.file;
-}
-
-function share(doneBytes: number, readers: readonly Reader[], totalBytes: number): number {
-  if (totalBytes === 0) return 0;
-  return Math.min(1, readers.reduce((sum, reader) => sum + (reader.isParked ? 0 : reader.inputBytes), doneBytes) / totalBytes); // prettier-ignore
 }

@@ -11,8 +11,9 @@
  * - equal times go by path and then by place in the file, so the order does not depend on what came when;
  * - a packet older than one that has left leaves at once, and is counted as late.
  *
- * Costs a copy of the packets and, for each run, two steps down a heap of the segments that wait: 0.1 µs a packet over 200 segments. Nothing is made
- * for a packet.
+ * Costs a copy of the packets and, for each run, a walk down a heap of the segments that wait. Nothing is made for a packet. Measured on one core of
+ * a small virtual machine, 200 segments, 200 bytes a packet: 0.13 to 0.22 µs a packet where every packet is a run of its own, 0.06 to 0.1 with runs
+ * of four.
  */
 import {
   RECORD_CAPTURED_BYTES,

@@ -85,7 +85,7 @@ export function thresholdFor(rows: readonly Scored[], rate: number): number {
   const benign = rows.filter(({ isAttack }) => !isAttack).map(({ score }) => score).sort((a, b) => b - a); // prettier-ignore
   if (benign.length === 0) return 0.5;
   const allowed = Math.floor(rate * benign.length);
-  const score = benign[allowed] ?? (benign.at(-1));
+  const score = benign[Math.min(allowed, benign.length - 1)] ?? 0;
   return score + Math.max(1e-6, Math.abs(score) * 1e-6);
 }
 

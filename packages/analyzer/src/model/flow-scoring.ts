@@ -12,7 +12,7 @@ import { protocolName } from '../rule/detector.ts';
 import type { KeyedWindows } from '../rule/keyed-window.ts';
 import type { LoadedModel, ModelManifest } from './model-file.ts';
 import type { Scorer } from './scorer.ts';
-import { fillVector } from './training-set.ts';
+import { fillVector } from './vectors.ts';
 
 const BATCH_ROWS = 256;
 /** Features named in an alert. */

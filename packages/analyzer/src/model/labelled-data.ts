@@ -15,6 +15,8 @@ import { OperatingError } from '@tapline/shared/base/errors.ts';
 
 export interface LabelledCapture {
   readonly path: string;
+  /** Where one recording lies in several files: all of them. */
+  readonly paths?: readonly string[];
   /** Path inside the directory. */
   readonly name: string;
   readonly testbed: string;

@@ -70,6 +70,15 @@ export function writeModel(
   return { manifest, onnx };
 }
 
+/** Gives a model another threshold; everything else in its manifest stays. Throws as `readModel` and `writeModel` do. */
+export function rewriteThreshold(directory: string, name: string, threshold: number): void {
+  const { manifest } = readModel(directory, name);
+  replace(
+    join(directory, `${name}.json`),
+    Buffer.from(`${JSON.stringify({ ...manifest, threshold }, null, 1)}\n`),
+  );
+}
+
 /** Reads and checks one model. Throws CONFIG_INVALID with what is wrong and what to do. */
 export function readModel(directory: string, name: string): LoadedModel {
   const path = join(directory, `${name}.json`);

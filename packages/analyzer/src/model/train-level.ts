@@ -13,7 +13,7 @@ import { thresholdFor, type Scored } from './detection-metrics.ts';
 import { LEVELS, type Level, type ModelName } from './levels.ts';
 import type { OnnxGraph } from './onnx-writer.ts';
 import { predictTree, treeEnsembleNode } from './tree-ensemble.ts';
-import { vectorOf, type FlowRow } from './training-set.ts';
+import { vectorOf, type FlowRow } from './vectors.ts';
 
 /** Benign flows of testbeds that a model never saw, that may be called an attack. */
 const FALSE_POSITIVE_RATE = 0.005;

@@ -35,6 +35,7 @@ const ATTACKS: readonly (readonly [string, readonly string[], string, string, st
   ['enip-quickdraw/EIP-RemoteModeChangeAttempt.pcap', ['ot-control'], '192.168.10.105', '192.168.10.121', 'T0816'],
   ['enip-quickdraw/EIP-FirmwareChange.pcap.gz', ['ot-program', 'ot-control'], '192.168.10.105', '192.168.10.120', 'T0843'],
   ['ics-malware/triton_tristation.pcapng', ['ot-program'], '192.168.1.88', '192.168.1.2', 'T0843'],
+  ['iec61850-qutzss/GOOSE_8222b.pcap.gz', ['goose-event'], '20:17:01:16:f0:11', '01:0c:cd:01:0c:03', 'T0855'],
   ['modbus-lemay/send_a_fake_command_modbus_6RTU_with_operate.pcap', ['ot-new-writer'], '192.168.1.101', '192.168.1.102', 'T0855'],
 ]; // prettier-ignore
 

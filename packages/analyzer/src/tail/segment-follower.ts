@@ -32,36 +32,54 @@ export class SegmentFollower {
   damage: string | null = null;
   /** How often the segment became shorter than what had been read of it. */
   cuts = 0;
+  /** Where the next record starts; 0 before the header was read. */
+  offset: number;
+  /** The next record's number: 1 is the file's first. */
+  number: number;
+  /** The next record is, as far as can be known, not older than this. */
+  seconds = 0;
+  nanoseconds = 0;
   readonly #buffer: Uint8Array;
   #header: FileHeader | null = null;
-  /** Where the next record starts. */
-  #offset = 0;
 
-  constructor(path: string, buffer: Uint8Array) {
+  /** Begins at the record `number`, at `offset`, where an earlier follower stopped. */
+  constructor(path: string, buffer: Uint8Array, offset = 0, number = 1) {
     this.path = path;
     this.#buffer = buffer;
+    this.offset = offset;
+    this.number = number;
   }
 
   /**
-   * The next whole records, lent until any follower reads again; null when there are none now. Opens and closes the
-   * file each time: an archive has more segments than a process has descriptors. Throws Node's error when it is gone.
+   * The next whole records, lent until any follower reads again; null when there are none now. About `bytesMax` of them (more for a record that is
+   * longer), and none behind `end` of the file. Opens and closes the file each time: an archive has more segments than a process has descriptors.
+   * Throws Node's error when it is gone.
    */
-  read(): Batch | null {
+  read(bytesMax = BATCH_BYTES_MAX, end = Infinity): Batch | null {
     if (this.damage !== null) return null;
     const descriptor = openSync(this.path, 'r');
     try {
       const { size } = fstatSync(descriptor);
-      if (size < this.#offset) {
+      if (size < this.offset) {
         this.cuts++;
-        this.#offset = size;
+        this.offset = size;
       }
       if (this.#header === null && !this.#readHeader(descriptor)) return null;
-      if (size - this.#offset < RECORD_HEADER_BYTES) return null;
-      const byteCount = readSync(descriptor, this.#buffer, 0, this.#buffer.byteLength, this.#offset);
-      return this.#take(byteCount, this.#header as FileHeader);
+      const available = Math.min(size, end) - this.offset;
+      if (available < RECORD_HEADER_BYTES) return null;
+      const wanted = Math.min(available, bytesMax, this.#buffer.byteLength);
+      const batch = this.#take(readSync(descriptor, this.#buffer, 0, wanted, this.offset));
+      if (batch !== null || this.#isDamaged() || wanted === available) return batch;
+      // The record is longer than what was asked for.
+      const more = Math.min(available, this.#buffer.byteLength);
+      return this.#take(readSync(descriptor, this.#buffer, 0, more, this.offset));
     } finally {
       closeSync(descriptor);
     }
+  }
+
+  #isDamaged(): boolean {
+    return this.damage !== null;
   }
 
   #readHeader(descriptor: number): boolean {
@@ -74,15 +92,16 @@ export class SegmentFollower {
       this.damage = 'not a segment of an archive';
     else {
       this.#header = header;
-      this.#offset = FILE_HEADER_BYTES;
+      this.offset = Math.max(this.offset, FILE_HEADER_BYTES);
     }
     return this.damage === null;
   }
 
   /** The whole records of what was read, times made nanoseconds in place. */
-  #take(byteCount: number, header: FileHeader): Batch | null {
+  #take(byteCount: number): Batch | null {
+    const { precision, linkType } = this.#header as FileHeader;
     const bytes = this.#buffer;
-    const isMicroseconds = header.precision === 'us';
+    const isMicroseconds = precision === 'us';
     const unitsPerSecond = isMicroseconds ? MICROSECONDS_PER_SECOND : NANOSECONDS_PER_SECOND;
     let end = 0;
     let packetCount = 0;
@@ -90,16 +109,19 @@ export class SegmentFollower {
       const fraction = readU32(bytes, end + RECORD_NANOSECONDS);
       const capturedBytes = readU32(bytes, end + RECORD_CAPTURED_BYTES);
       if (capturedBytes > PACKET_BYTES_MAX || fraction >= unitsPerSecond) {
-        this.damage = `damaged at offset ${this.#offset + end}`;
+        this.damage = `damaged at offset ${this.offset + end}`;
         break;
       }
+      this.seconds = readU32(bytes, end);
+      this.nanoseconds = isMicroseconds ? fraction * 1000 : fraction;
       if (byteCount - end < RECORD_HEADER_BYTES + capturedBytes) break;
       if (isMicroseconds) writeU32(bytes, end + RECORD_NANOSECONDS, fraction * 1000);
       end += RECORD_HEADER_BYTES + capturedBytes;
       packetCount++;
     }
-    this.#offset += end;
+    this.offset += end;
+    this.number += packetCount;
     if (packetCount === 0) return null;
-    return { bytes, byteLength: end, packetCount, linkType: header.linkType, interfaceId: 0 };
+    return { bytes, byteLength: end, packetCount, linkType, interfaceId: 0 };
   }
 }

@@ -1,0 +1,51 @@
+/**
+ * A number for each rule, as EVE readers want one. The numbers are written down and never given again: dashboards and suppressions of a SOC stand on them.
+ *
+ *   9000001 …   the table, in the order in which the rules came to be
+ *   9100000 …   rules that the table does not know, by a hash of their names
+ */
+import { createHash } from 'node:crypto';
+
+const FIRST = 9_000_001;
+const UNKNOWN_FIRST = 9_100_000;
+const UNKNOWN_COUNT = 900_000;
+
+/** Append only. */
+const RULES: readonly string[] = [
+  'scan-vertical',
+  'scan-horizontal',
+  'scan-slow',
+  'scan-distributed',
+  'scan-protocol',
+  'arp-scan',
+  'syn-flood',
+  'spoofed-flood',
+  'connection-flood',
+  'udp-flood',
+  'icmp-flood',
+  'reflection',
+  'brute-force',
+  'http-brute-force',
+  'sensitive-access',
+  'arp-spoofing',
+  'protocol-violation',
+  'beaconing',
+  'dns-tunnel',
+  'dns-generated-names',
+  'smb-spread',
+  'remote-administration',
+  'exploit',
+  'ot-program',
+  'ot-control',
+  'ot-new-writer',
+  'agent-silent',
+  'sensor-silent',
+];
+
+export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(
+  RULES.map((rule, index) => [rule, FIRST + index]),
+);
+
+export function signatureId(rule: string): number {
+  return RULE_NUMBERS.get(rule) ?? UNKNOWN_FIRST + (createHash('sha256').update(rule).digest().readUInt32BE() % UNKNOWN_COUNT); // prettier-ignore
+}
