@@ -2,6 +2,7 @@
 import { duration, host, log, metrics, path } from '@tapline/shared/config/fields.ts';
 import { z } from 'zod';
 import { FLOW_LOG_FORMATS } from './flow-log.ts';
+import { alertFields } from './publish/publish-fields.ts';
 
 /** `collector.example:57012`, `[2001:db8::7]:57012`. */
 const server = z
@@ -44,6 +45,15 @@ export const analyzerSchema = z.strictObject({
   state_directory: path.optional(),
   checkpoint_interval: duration(1000, 3_600_000).default(10_000),
   alerts_file: path.optional(),
+  alerts: alertFields.optional(),
+  baseline: path.optional(),
+  models: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('write true or false'),
+      directory: path.optional(),
+      shadow: path.optional(),
+    })
+    .prefault({}),
   flows: z.strictObject({ format: z.enum(FLOW_LOG_FORMATS).default('zeek'), file: path }).optional(),
   statistics_interval: duration(1000, 86_400_000).default(60_000),
   metrics,

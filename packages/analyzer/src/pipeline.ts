@@ -9,16 +9,19 @@
  * the tail handed out has gone through the count and into a merge, so that all parts speak of the same packets. Alerts are in safe hands before
  * the checkpoint that forgets the packets they came from.
  */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_CLEAN, EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
-import type { DaemonContext, RunningDaemon } from '@tapline/shared/daemon/run.ts';
-import type { Books } from '@tapline/shared/observe/books.ts';
+import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
+import type { Books, Sample } from '@tapline/shared/observe/books.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { SEVERITIES } from './alert/finding.ts';
 import { LogOutlet, type AlertOutlet } from './alert-outlet.ts';
+import { readBaseline, type Baseline } from './asset/baseline.ts';
 import { sensorBooks, sumOfEngines, trafficRows } from './books.ts';
 import { Checkpointer } from './checkpoint/checkpointer.ts';
 import type { AnalyzerConfig } from './config.ts';
@@ -27,8 +30,11 @@ import type { EngineEvents } from './engine.ts';
 import { tailEvents, streamEvents } from './events.ts';
 import { flowRecord } from './flow/flow-record.ts';
 import { FlowLog, writeFlowTexts, type FlowText } from './flow-log.ts';
+import { HouseDesk } from './house-desk.ts';
 import { inputFiles } from './merge/input-files.ts';
+import { openPublishing, type Publishing } from './publish/publishing.ts';
 import { RulesWatch } from './rules-watch.ts';
+import { ScoringStation, type ScoringOptions } from './scoring-station.ts';
 import { SensorStation, type StationState } from './sensor-station.ts';
 import { ArchiveTail, type Piece, type TailState } from './tail/archive-tail.ts';
 import { StreamInput, type StreamState } from './tail/stream-input.ts';
@@ -41,6 +47,8 @@ const FLOW_CHARACTERS_MAX = 32 * 1024 * 1024;
 const STOP_MS = 10_000;
 /** How often a changed rules file is looked for, and flows are written where there are no checkpoints. */
 const CARE_MS = 1000;
+/** How long outputs of alerts have at the end; the store has them all. */
+const CLOSE_MS = 5000;
 
 /** The first section of a checkpoint; after it comes one for each sensor. */
 interface RowState {
@@ -59,7 +67,41 @@ export async function startAnalyzer(
   context: DaemonContext,
   outlet?: AlertOutlet,
 ): Promise<RunningDaemon> {
-  return new Analyzer(loaded.value, context, outlet);
+  const config = loaded.value;
+  const baselinePath = config.baseline;
+  const baseline = baselinePath === undefined ? null : readBaseline(join(baselinePath, 'baseline.json'));
+  // A stream cannot be kept waiting; files and archives can.
+  const mayWait = !config.input.stdin && config.input.tcp === undefined;
+  const scoring = await ScoringStation.start(scoringOptions(config), mayWait, context.log);
+  const house = new HouseDesk();
+  let analyzer: Analyzer | null = null;
+  try {
+    const publishing =
+      config.alerts === undefined
+        ? null
+        : await openPublishing(config.alerts, {
+            log: context.log,
+            agent: hostname(),
+            version: packageVersion(),
+            stop: context.stop,
+            packets: () => analyzer?.packets ?? 0,
+            missed: (name, silentMs) => house.missed(name, silentMs),
+          });
+    analyzer = new Analyzer(config, context, { scoring, publishing, baseline, house, outlet });
+    return analyzer;
+  } catch (error) {
+    await scoring.close();
+    throw error;
+  }
+}
+
+/** What the row is given, opened. */
+interface Parts {
+  readonly scoring: ScoringStation;
+  readonly publishing: Publishing | null;
+  readonly baseline: Baseline | null;
+  readonly house: HouseDesk;
+  readonly outlet: AlertOutlet | undefined;
 }
 
 class Analyzer implements RunningDaemon {
@@ -68,6 +110,10 @@ class Analyzer implements RunningDaemon {
   readonly #context: DaemonContext;
   readonly #outlet: AlertOutlet;
   readonly #rules: RulesWatch;
+  readonly #scoring: ScoringStation;
+  readonly #publishing: Publishing | null;
+  readonly #baseline: Baseline | null;
+  readonly #house: HouseDesk;
   /** One of the two. */
   readonly #tail: ArchiveTail | null;
   readonly #stream: StreamInput | null;
@@ -85,12 +131,16 @@ class Analyzer implements RunningDaemon {
   #caredMs = performance.now();
   #turnedMs = performance.now();
 
-  constructor(config: AnalyzerConfig, context: DaemonContext, outlet: AlertOutlet | undefined) {
+  constructor(config: AnalyzerConfig, context: DaemonContext, parts: Parts) {
     this.#config = config;
     this.#context = context;
+    this.#scoring = parts.scoring;
+    this.#publishing = parts.publishing;
+    this.#baseline = parts.baseline;
+    this.#house = parts.house;
     const { log } = context;
     const { input, flows, state_directory: directory } = config;
-    this.#outlet = outlet ?? new LogOutlet(log, config.alerts_file);
+    this.#outlet = parts.outlet ?? this.#createOutlet(log);
     this.#rules = new RulesWatch(config.rules, log);
     const place = input.stdin ? 'stdin' : input.tcp;
     this.#stream = place === undefined ? null : new StreamInput(place, input.sensor, streamEvents(log));
@@ -102,6 +152,34 @@ class Analyzer implements RunningDaemon {
     this.finished = this.#run();
   }
 
+  /** Packets so far. */
+  get packets(): number {
+    return this.#table.packets;
+  }
+
+  /** The names of an older prototype, whose dashboards go on working. */
+  samples(): readonly Sample[] {
+    const protocols = new Map<number, number>();
+    for (const { engine } of this.#stations.values())
+      for (const [protocol, packets] of engine.protocols)
+        protocols.set(protocol, (protocols.get(protocol) ?? 0) + packets);
+    return [
+      { name: 'anomalia_de_red_score', kind: 'gauge', labels: {}, value: this.#scoring.lastScore },
+      {
+        name: 'anomalia_de_red_detectada',
+        kind: 'gauge',
+        labels: {},
+        value: Number(this.#scoring.lastWasTold),
+      },
+      ...[...protocols].map(([protocol, packets]) => ({
+        name: 'paquetes_de_red_procesados_total',
+        kind: 'counter' as const,
+        labels: { protocolo: protocol === -1 ? 'ethernet' : String(protocol) },
+        value: packets,
+      })),
+    ];
+  }
+
   books(): Books {
     const stations = [...this.#stations.values()];
     return {
@@ -110,6 +188,8 @@ class Analyzer implements RunningDaemon {
       ...sumOfEngines(stations),
       alerts: { ...this.#alertsBySeverity },
       rules: { ...this.#rules.counters },
+      models: this.#scoring.books,
+      ...(this.#publishing === null ? {} : { publish: this.#publishing.books() }),
       ...(this.#flowLog === null ? {} : { flowFile: { ...this.#flowLog.counters } }),
       ...(this.#checkpointer === null ? {} : { checkpoint: { ...this.#checkpointer.counters } }),
       sensors: sensorBooks(stations),
@@ -121,7 +201,9 @@ class Analyzer implements RunningDaemon {
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
     const config = loaded.value as AnalyzerConfig;
     this.#takeRules(config.rules);
-    const fixed = ['input', 'state_directory', 'checkpoint_interval', 'alerts_file', 'flows', 'statistics_interval', 'metrics'] as const; // prettier-ignore
+    await this.#scoring.reload(scoringOptions(config));
+    this.#publishing?.reopen();
+    const fixed = ['input', 'state_directory', 'checkpoint_interval', 'alerts_file', 'alerts', 'baseline', 'flows', 'statistics_interval', 'metrics'] as const; // prettier-ignore
     return fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
   }
 
@@ -133,6 +215,8 @@ class Analyzer implements RunningDaemon {
     const isWhole = this.#stream === null ? await this.#followTail(stop) : await this.#readStream(stop);
     await this.#finish(isWhole);
     clearInterval(statistics);
+    await this.#scoring.close();
+    await this.#publishing?.close(CLOSE_MS);
     await this.#tail?.close();
     this.#checkpointer?.close();
     return isWhole && (this.#tail?.counters.segmentsDamaged ?? 0) > 0 ? EXIT_DAMAGED_INPUT : EXIT_CLEAN;
@@ -194,7 +278,9 @@ class Analyzer implements RunningDaemon {
     const { merge } = this.#stationOf(segment.sensor);
     merge.add({ file, path: segment.path, bytes, byteLength, linkType, number, offset }, Date.now());
     merge.release(piece.unreadSeconds, piece.unreadNanoseconds);
+    this.#publishing?.heard(segment.sensor);
     this.#hasNews = true;
+    if (this.#scoring.isBusy) await this.#scoring.settled();
     const nowMs = performance.now();
     if (nowMs - this.#caredMs >= CARE_MS || this.#checkpointer?.isDue === true) await this.#care();
     if (this.#pendingAlerts.size > 0) await this.#tellAlerts();
@@ -210,12 +296,18 @@ class Analyzer implements RunningDaemon {
       this.#caredMs = nowMs;
       this.#takeRules();
     }
+    this.#scoring.flush();
+    for (const alert of this.#house.take()) this.#pendingAlerts.set(alert.id, alert);
     await this.#tellAlerts();
     const checkpointer = this.#checkpointer;
     if (checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
     else {
       if ((this.#flowLog?.pendingCharacters ?? 0) > FLOW_CHARACTERS_MAX) checkpointer.hasten();
-      if (this.#hasNews && checkpointer.isDue) void this.#checkpoint(checkpointer);
+      if (!this.#hasNews || !checkpointer.isDue) return;
+      // Nothing may be on its way to a model: what it says later would be said of packets that the checkpoint has forgotten.
+      await this.#scoring.settled();
+      await this.#tellAlerts();
+      void this.#checkpoint(checkpointer);
     }
   }
 
@@ -231,6 +323,8 @@ class Analyzer implements RunningDaemon {
     await this.#checkpointer?.settled();
     if (isWhole || this.#checkpointer === null)
       for (const station of this.#stations.values()) station.finish();
+    await this.#scoring.settled();
+    for (const { engine } of this.#stations.values()) engine.desk.flush();
     await this.#tellAlerts();
     if (isWhole || this.#checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
     if (isWhole) await this.#checkpointer?.remove();
@@ -258,6 +352,18 @@ class Analyzer implements RunningDaemon {
       flowTexts,
     };
     for (const station of this.#stations.values()) yield station.snapshot();
+  }
+
+  #createOutlet(log: DaemonContext['log']): AlertOutlet {
+    const logged = new LogOutlet(log, this.#config.alerts_file);
+    const publishing = this.#publishing;
+    if (publishing === null) return logged;
+    return {
+      told: async (alerts) => {
+        await publishing.told(alerts);
+        await logged.told(alerts);
+      },
+    };
   }
 
   #createCheckpointer(directory: string): Checkpointer {
@@ -307,7 +413,13 @@ class Analyzer implements RunningDaemon {
   #stationOf(sensor: string): SensorStation {
     const known = this.#stations.get(sensor);
     if (known !== undefined) return known;
-    const options = { sensor, rules: this.#rules.rules, fileName: (file: number) => this.#fileName(file) };
+    const baseline = this.#baseline?.sensors[sensor];
+    const options = {
+      sensor,
+      rules: this.#rules.rules,
+      ...(baseline === undefined ? {} : { baseline }),
+      fileName: (file: number) => this.#fileName(file),
+    };
     // A stream is one file: there is nothing to wait for.
     const windowMs = this.#stream === null ? this.#config.input.reorder_window : 0;
     const station = new SensorStation(options, { windowMs }, this.#engineEvents(sensor));
@@ -321,12 +433,17 @@ class Analyzer implements RunningDaemon {
 
   #engineEvents(sensor: string): EngineEvents {
     return {
+      packet: (flow, view) => {
+        const engine = this.#stations.get(sensor)?.engine;
+        if (engine !== undefined) this.#scoring.packet(flow, view, engine);
+      },
       alert: (alert, isNew) => {
         if (isNew) this.#alertsBySeverity[alert.severity] = (this.#alertsBySeverity[alert.severity] ?? 0) + 1;
         // Lent: it goes on changing. Told once with what it came to by then.
         this.#pendingAlerts.set(alert.id, structuredClone(alert));
       },
-      flowEnded: (flow, values) => {
+      flowEnded: (flow, values, engine) => {
+        this.#scoring.flowEnded(flow, values, engine);
         if (this.#flowLog === null) return;
         const record = flowRecord(flow, values, sensor);
         this.#flowLog.write(record);
@@ -354,4 +471,8 @@ function inputOf({ input }: AnalyzerConfig): string {
   if (input.stdin) return `stdin as ${input.sensor}`;
   if (input.tcp !== undefined) return `tcp:${input.tcp.host}:${input.tcp.port} as ${input.sensor}`;
   return input.files?.join(', ') ?? input.directory;
+}
+
+function scoringOptions({ models, baseline }: AnalyzerConfig): ScoringOptions {
+  return { ...models, baseline };
 }

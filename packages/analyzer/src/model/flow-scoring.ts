@@ -87,7 +87,14 @@ export class FlowScoring {
     );
   }
 
-  /** The highest of the last scores, against its threshold: what the older prototype's gauge shows. */
+  /** Whether one of the last scores was above its threshold. */
+  get lastWasTold(): boolean {
+    return this.#active.some(
+      ({ manifest, lastScore, isShadow }) => !isShadow && lastScore >= manifest.threshold,
+    );
+  }
+
+  /** The highest of the last scores: what the older prototype's gauge shows. */
   get lastScore(): number {
     return this.#active.reduce(
       (most, { lastScore, isShadow }) => (isShadow ? most : Math.max(most, lastScore)),
@@ -231,7 +238,7 @@ function finding(
     protocol: flow.service || protocolName(flow.protocol),
     evidence: `score ${score.toFixed(3)}, threshold ${manifest.threshold.toFixed(3)}${why === '' ? '' : `: ${why}`}`,
     // Of a flood the senders may be made up: it is told by its victim, and of the flows that were scored so.
-    group: isFlood ? victim(flow) : `${flow.client} ${flow.server} ${flow.serverPort}`,
+    group: isFlood ? victim(flow) : `${flow.client} ${flow.server}`,
     scope: isFlood
       ? { client: '', fromUs: flow.startUs, toUs: flow.lastUs }
       : { client: flow.client, server: flow.server, serverPort: flow.serverPort, protocol: flow.protocol, fromUs: flow.startUs, toUs: flow.lastUs }, // prettier-ignore

@@ -11,7 +11,7 @@ import { Command, CommanderError, Option } from 'commander';
 import type { z } from 'zod';
 import { OperatingError, messageOf } from '../base/errors.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
-import type { Books } from '../observe/books.ts';
+import type { Books, Sample } from '../observe/books.ts';
 import { createLog, type Log, type LogLevel } from '../observe/log.ts';
 import { serveMetrics, type MetricsAddress } from '../observe/metrics-server.ts';
 import { serviceManager, type ServiceManager } from '../system/sd-notify.ts';
@@ -29,6 +29,8 @@ export interface RunningDaemon {
   /** Resolves when the daemon has stopped by itself or after the signal, with its exit code. */
   readonly finished: Promise<number>;
   books(): Books;
+  /** Metrics beside the books, under names of their own: those that others' dashboards know. */
+  samples?(): readonly Sample[];
   /** SIGHUP: takes over what can change and returns the keys that need a restart. */
   reload(config: LoadedConfig<unknown>): Promise<readonly string[]>;
 }
@@ -111,13 +113,22 @@ async function runDaemon<T extends CommonConfig>(program: Program<T>, file: stri
   listenToSignals(program, log, started.promise, stop.signal);
   try {
     let books = (): Books => ({});
+    let samples = (): readonly Sample[] => [];
     // First, because a port that is taken must not leave a daemon running that nobody waits for.
     const { metrics } = config.value;
     const metricsPrefix = program.name.replaceAll('-', '_');
     const closeMetrics =
-      metrics === undefined ? null : await serveMetrics(metricsPrefix, metrics.listen, () => books());
+      metrics === undefined
+        ? null
+        : await serveMetrics(
+            metricsPrefix,
+            metrics.listen,
+            () => books(),
+            () => samples(),
+          );
     const daemon = await program.start(config, { log, stop: stop.signal, hurry: hurry.signal });
     books = () => daemon.books();
+    samples = () => daemon.samples?.() ?? [];
     started.resolve({ file, daemon, log, manager });
     const watchdog = startWatchdog(manager);
     manager.ready('running');

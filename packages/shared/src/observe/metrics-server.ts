@@ -4,7 +4,7 @@
 import { createServer } from 'node:http';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { OperatingError, messageOf } from '../base/errors.ts';
-import { samplesOf, type Books } from './books.ts';
+import { samplesOf, type Books, type Sample } from './books.ts';
 
 /** A scraper that opens more than this at once is none. */
 const CONNECTIONS_MAX = 16;
@@ -17,12 +17,13 @@ export interface MetricsAddress {
 }
 
 /**
- * Starts serving `books()`; resolves when the port is open, with what closes it. Throws LISTEN_FAILED when it cannot be.
+ * Starts serving `books()`, and `more()` under the names it gives; resolves when the port is open, with what closes it. Throws LISTEN_FAILED when it cannot be.
  */
 export async function serveMetrics(
   prefix: string,
   address: MetricsAddress,
   books: () => Books,
+  more: () => readonly Sample[] = () => [],
 ): Promise<() => void> {
   const server = createServer((request, response) => {
     const send = (status: number, type: string, text: string): void => {
@@ -33,7 +34,7 @@ export async function serveMetrics(
       send(200, 'application/json', `${JSON.stringify(books(), null, 2)}\n`);
     else if (request.url !== '/metrics') send(404, 'text/plain', 'try /metrics or /status\n');
     else
-      render(prefix, books()).then(
+      render([...samplesOf(prefix, books()), ...more()]).then(
         (text) => {
           send(200, Registry.PROMETHEUS_CONTENT_TYPE, text);
         },
@@ -66,9 +67,9 @@ export async function serveMetrics(
 }
 
 /** The books in Prometheus' text form. A registry per scrape: the books are the only place where numbers live. */
-async function render(prefix: string, books: Books): Promise<string> {
+async function render(samples: Iterable<Sample>): Promise<string> {
   const registry = new Registry();
-  for (const { name, kind, labels, value } of samplesOf(prefix, books)) {
+  for (const { name, kind, labels, value } of samples) {
     const help = name.replaceAll('_', ' ');
     const options = { name, help, labelNames: Object.keys(labels), registers: [registry] };
     const known = registry.getSingleMetric(name);
