@@ -7,6 +7,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readModels } from '@tapline/analyzer/src/model/model-file.ts';
+import { SHIPPED_MODELS } from '@tapline/analyzer/src/model/shipped-models.ts';
 import { analyzeFiles, type Analysis } from '@tapline/analyzer/src/analysis.ts';
 import type { Alert } from '@tapline/analyzer/src/alert/alert-desk.ts';
 import { inputFiles } from '@tapline/analyzer/src/merge/input-files.ts';
@@ -118,6 +120,7 @@ interface Reference {
 async function analysed(paths: readonly string[]): Promise<Reference> {
   const flows: string[] = [];
   const analysis = await analyzeFiles({
+    models: readModels(SHIPPED_MODELS),
     files: inputFiles(paths),
     rules: rulesSchema.parse({}),
     flowEnded: (flow) => flows.push(flow.uid),

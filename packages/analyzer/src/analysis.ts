@@ -4,7 +4,7 @@
  */
 import { readU32 } from '@tapline/shared/packet/record.ts';
 import { mergeCaptures } from './merge/capture-merge.ts';
-import type { Baseline } from './asset/baseline.ts';
+import { baselineOf, type Baseline } from './asset/baseline.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { Engine, type EngineEvents } from './engine.ts';
 import type { FlowOptions } from './flow/flow-table.ts';
@@ -71,14 +71,13 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
   const engineOf = (sensor: string): Engine => {
     const known = engines.get(sensor);
     if (known !== undefined) return known;
+    const baseline = baselineOf(options.baseline, sensor);
     const engine = new Engine(
       {
         sensor,
         rules: options.rules,
         fileName,
-        ...(options.baseline?.sensors[sensor] === undefined
-          ? {}
-          : { baseline: options.baseline.sensors[sensor] }),
+        ...(baseline === undefined ? {} : { baseline }),
         ...(options.flows === undefined ? {} : { flows: options.flows }),
       },
       {
@@ -118,7 +117,10 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
     firstTs = Math.min(firstTs, readU32(run.bytes, run.from) + readU32(run.bytes, run.from + 4) / 1e9);
     lastTs = Math.max(lastTs, engine.clockUs / 1e6);
     if (options.signal?.aborted === true) break;
-    if (scoring?.isBusy === true) await scoring.settled();
+    if (scoring?.isBusy === true) {
+      await scoring.settled();
+      await packetScoring?.settled();
+    }
   }
   for (const engine of engines.values()) engine.finish();
   scoring?.flush();

@@ -1,7 +1,6 @@
 /** `tapline-analyzer analyze FILE|DIR…`: the whole analyzer over captures, without a daemon, and a report of what was found. */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import cliProgress from 'cli-progress';
 import { Command, Option } from 'commander';
@@ -18,6 +17,7 @@ import { htmlReport } from './report/html-report.ts';
 import { terminalReport } from './report/terminal-report.ts';
 import { Timeline } from './report/timeline.ts';
 import { giveVerdicts } from './report/verdicts.ts';
+import { writeReport } from './report/write-report.ts';
 import { loadRules } from './rule/load-rules.ts';
 
 /** About 1 KiB each: flows beyond this get their verdicts by the alerts that are known by then. */
@@ -117,7 +117,7 @@ async function analyze(paths: readonly string[], options: AnalyzeOptions): Promi
   release(analysis.alerts);
   await flows?.close();
   const report = analysisReport({ analysis, files: files.map(({ path }) => path), flows: { total, malicious }, timeline: timeline.result() }); // prettier-ignore
-  if (options.html !== undefined) writeHtml(options.html, htmlReport(report));
+  if (options.html !== undefined) writeReport(options.html, htmlReport(report));
   if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   else if (flows === null || options.flowsFile !== undefined)
     process.stdout.write(terminalReport(report, process.stdout.isTTY));
@@ -133,12 +133,4 @@ function progressBar(options: AnalyzeOptions): cliProgress.SingleBar | null {
   );
   bar.start(1000, 0, { packets: '0' });
   return bar;
-}
-
-function writeHtml(path: string, page: string): void {
-  try {
-    writeFileSync(path, page);
-  } catch (error) {
-    throw new OperatingError('ARCHIVE_FAILED', `cannot write ${path}: ${messageOf(error)}`, { file: path }, error); // prettier-ignore
-  }
 }

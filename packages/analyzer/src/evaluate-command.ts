@@ -2,7 +2,6 @@
  * `tapline-analyzer evaluate WHAT --data DIR`: how good a model, or all of it together, is on labelled captures: precision, recall, F1, false alarms per
  * hour, what was found of each kind of attack, and the ROC curve. A model's own training data is left out: what it has seen proves nothing.
  */
-import { writeFileSync } from 'node:fs';
 import { Argument, Command } from 'commander';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { analyzeFiles } from './analysis.ts';
@@ -23,6 +22,7 @@ import { MODEL_NAMES } from './model/levels.ts';
 import { readModels, type LoadedModel } from './model/model-file.ts';
 import { SHIPPED_MODELS } from './model/shipped-models.ts';
 import { giveVerdicts } from './report/verdicts.ts';
+import { writeReport } from './report/write-report.ts';
 import { loadRules } from './rule/load-rules.ts';
 
 interface EvaluateOptions {
@@ -102,7 +102,7 @@ async function evaluate(what: string, options: EvaluateOptions): Promise<void> {
   const threshold = what === 'rules' || what === 'detection' ? 0.5 : (asked[0]?.manifest.threshold ?? 0.5);
   if (options.roc !== undefined) {
     const { points, area } = rocCurve(results.flatMap(({ flows }) => [...flows]));
-    writeFileSync(options.roc, rocSvg(what, points, area));
+    writeReport(options.roc, rocSvg(what, points, area));
   }
   const text = options.json
     ? `${JSON.stringify(summaryOf(results, threshold), null, 2)}\n`

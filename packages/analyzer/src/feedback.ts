@@ -26,7 +26,6 @@ export async function feedbackRows(
       missing(alert);
       continue;
     }
-    const uids = new Set(alert.flows);
     const capture = {
       path: paths[0] as string,
       paths,
@@ -37,7 +36,7 @@ export async function feedbackRows(
       isAttack: () => isTrue,
       sha256: '',
     };
-    rows.push(...(await readFlowRows(capture, rules)).filter(({ uid }) => uids.has(uid)));
+    rows.push(...(await readFlowRows(capture, rules, new Set(alert.flows))));
   }
   return rows;
 }

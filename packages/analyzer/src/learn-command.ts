@@ -1,8 +1,9 @@
 /** `tapline-analyzer learn --from ARCHIVE --for 7d`: what is normal in this plant, frozen as a baseline with its models. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Command } from 'commander';
-import { OperatingError } from '@tapline/shared/base/errors.ts';
+import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { parseSegmentName } from '@tapline/shared/archive/segment-name.ts';
 import { analyzeFiles } from './analysis.ts';
 import { severityRank } from './alert/finding.ts';
@@ -77,7 +78,7 @@ async function learn(options: LearnOptions): Promise<void> {
       analysis.engines.map((engine) => [engine.sensor, freeze(engine.inventory, engine.internal)]),
     ),
   };
-  mkdirSync(options.out, { recursive: true });
+  makeDirectory(options.out);
   writeBaseline(join(options.out, 'baseline.json'), baseline);
   const hosts = Object.values(baseline.sensors).reduce((sum, sensor) => sum + sensor.hosts.length, 0);
   const pairs = Object.values(baseline.sensors).reduce((sum, sensor) => sum + sensor.pairs.length, 0);
@@ -91,11 +92,24 @@ async function learn(options: LearnOptions): Promise<void> {
       `look at this before you trust the baseline: ${alert.severity} ${alert.title}: ${alert.evidence}`,
     );
   if (suspicious.length > 20) console.error(`… and ${suspicious.length - 20} more`);
+  for (const { path, reason } of analysis.damaged)
+    console.error(`${path}: ${reason}; learnt from what stands before the damage`);
+  if (analysis.damaged.length > 0) process.exitCode = EXIT_DAMAGED_INPUT;
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new OperatingError('ARCHIVE_FAILED', `cannot write to ${path}: ${messageOf(error)}; name another directory with --out`, { path }, error); // prettier-ignore
+  }
 }
 
 function learnModel(name: (typeof BASELINE_MODEL_NAMES)[number], rows: RowReservoir, out: string): void {
   const trained = trainBaseline(name, rows);
   if (trained === null) {
+    // One of an earlier run would judge by another baseline.
+    for (const end of ['json', 'onnx']) rmSync(join(out, `${name}.${end}`), { force: true });
     console.error(`${name}: too little to learn from (${rows.length} rows); learn from a longer time`);
     return;
   }

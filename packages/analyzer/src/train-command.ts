@@ -1,5 +1,4 @@
 /** `tapline-analyzer train LEVEL --data DIR`: a level's model from labelled captures, with what it is worth on testbeds that it never saw. */
-import { writeFileSync } from 'node:fs';
 import { VECTORS } from './feature/schema.ts';
 import { Command, Argument } from 'commander';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
@@ -22,6 +21,7 @@ import { boostedGraph, rowsFor, trainLevel, type TrainedLevel } from './model/tr
 import { vectorOf, type FlowRow } from './model/vectors.ts';
 import { readFlowRows } from './training-rows.ts';
 import { AlertStore } from './publish/alert-store.ts';
+import { writeReport } from './report/write-report.ts';
 import { loadRules } from './rule/load-rules.ts';
 
 interface TrainOptions {
@@ -56,7 +56,7 @@ export function trainCommand(): Command {
       const rows = await readAll(captures);
       if (options.feedback !== undefined) rows.push(...(await feedback(options.feedback)));
       const report = (level === 'all' ? MODEL_NAMES : [level]).map((name) => train(name, rows, captures, options.out)); // prettier-ignore
-      if (options.report !== undefined) writeFileSync(options.report, report.join('\n'));
+      if (options.report !== undefined) writeReport(options.report, report.join('\n'));
     });
 } // prettier-ignore
 

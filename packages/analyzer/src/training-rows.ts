@@ -8,8 +8,12 @@ import type { Rules } from './rule/rule-file.ts';
 /** Flows of one capture; a flood of a million is described by fewer. */
 const FLOWS_PER_CAPTURE_MAX = 20_000;
 
-/** Reads one capture. IP flows only: frames straight on Ethernet have no such features. */
-export async function readFlowRows(capture: LabelledCapture, rules: Rules): Promise<FlowRow[]> {
+/** Reads one capture, or of it the flows with these `uids`. IP flows only: frames straight on Ethernet have no such features. */
+export async function readFlowRows(
+  capture: LabelledCapture,
+  rules: Rules,
+  uids: ReadonlySet<string> | null = null,
+): Promise<FlowRow[]> {
   const rows: FlowRow[] = [];
   await analyzeFiles({
     files: (capture.paths ?? [capture.path]).map((path) => ({ path, sensor: '.', bytes: 0 })),
@@ -20,6 +24,7 @@ export async function readFlowRows(capture: LabelledCapture, rules: Rules): Prom
     },
     flowEnded: (flow, values, engine) => {
       if (flow.protocol === -1 || rows.length >= FLOWS_PER_CAPTURE_MAX) return;
+      if (uids !== null && !uids.has(flow.uid)) return;
       const level1 = new Float32Array(VECTORS.level1.length);
       const level2 = new Float32Array(VECTORS.level2.length);
       fillVector('level1', flow, values, engine.windows, engine.clockUs, level1, 0);

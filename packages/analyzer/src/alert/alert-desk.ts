@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { communityId } from '../flow/community-id.ts';
 import type { Flow, FlowSlice } from '../flow/flow.ts';
-import { severityRank, type Finding, type Scope, type Severity } from './finding.ts';
+import { severityRank, type FeatureShare, type Finding, type Scope, type Severity } from './finding.ts';
 
 /** A group that was silent for this long begins another alert. */
 const QUIET_US = 900_000_000;
@@ -55,6 +55,7 @@ export interface Alert {
   readonly flows: string[];
   readonly slices: AlertSlice[];
   readonly scope: Scope;
+  features?: readonly FeatureShare[];
 }
 
 interface OpenAlert {
@@ -180,6 +181,7 @@ export class AlertDesk {
       count: 1,
       communityId: '',
       flows: [],
+      ...(finding.features === undefined ? {} : { features: finding.features }),
       slices: [],
     };
     const open = { alert, toldCount: 0, toldUs: timeUs };

@@ -24,6 +24,14 @@ export interface Scope {
   toUs: number;
 }
 
+/** A feature's part in a score. */
+export interface FeatureShare {
+  readonly name: string;
+  readonly value: number;
+  /** The score falls by this when the feature is put to the median of benign flows. */
+  readonly contribution: number;
+}
+
 export interface Finding {
   /** Name of the rule or model, also the alert's kind: `scan-vertical`. */
   readonly rule: string;
@@ -43,6 +51,8 @@ export interface Finding {
   readonly protocol: string;
   /** Why, in words and with the numbers. */
   readonly evidence: string;
+  /** Of a model: the features without which the score would be lower, and by how much. */
+  readonly features?: readonly FeatureShare[];
   /** Findings of a rule with the same key are one alert that grows. */
   readonly group: string;
   readonly scope: Scope;

@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { z } from 'zod';
+import { PROTO_TCP } from '../packet/packet-view.ts';
 import type { Inventory, Pair } from './inventory.ts';
 import { isGroupAddress, type NetworkList } from './networks.ts';
 import { guessRole } from './roles.ts';
@@ -54,7 +55,10 @@ export type Baseline = z.infer<typeof baselineSchema>;
 export type SensorBaseline = z.infer<typeof sensorSchema>;
 export type BaselineOperation = z.infer<typeof operationSchema>;
 
-/** What one sensor's inventory says, frozen. Pairs that nobody answered are attempts, not habits, and are left out. */
+/**
+ * What one sensor's inventory says, frozen. Connections that nobody answered are attempts, not habits, and are left out; a syslog sender or a trap is answered by nobody
+ * and is one.
+ */
 export function freeze(inventory: Inventory, internal: NetworkList): SensorBaseline {
   const { hosts, pairs } = inventory.state;
   return {
@@ -67,7 +71,11 @@ export function freeze(inventory: Inventory, internal: NetworkList): SensorBasel
         silence_us: host.silenceUsMax,
         packets: host.packets,
       })),
-    pairs: [...pairs.values()].filter((pair) => pair.answered > 0 || isGroupAddress(pair.server) || pair.operations.size > 0).map(frozenPair), // prettier-ignore
+    pairs: [...pairs]
+      .filter(
+        ([key, pair]) => !key.includes(` ${PROTO_TCP} `) || pair.answered > 0 || pair.operations.size > 0,
+      )
+      .map(([, pair]) => frozenPair(pair)),
   };
 }
 
@@ -101,10 +109,27 @@ export function readBaseline(path: string): Baseline {
   try {
     const bytes = readFileSync(path);
     if (bytes.byteLength > BYTES_MAX) throw new Error(`larger than ${BYTES_MAX} bytes`);
-    return baselineSchema.parse(JSON.parse(bytes.toString()));
+    const parsed = baselineSchema.safeParse(JSON.parse(bytes.toString()));
+    if (!parsed.success) throw new Error(firstProblem(parsed.error));
+    return parsed.data;
   } catch (error) {
     throw new OperatingError('CONFIG_INVALID', `${path} is no baseline: ${messageOf(error)}; learn it with tapline-analyzer learn`, { file: path }, error); // prettier-ignore
   }
+}
+
+/** People correct baselines by hand: where the first mistake is says more than all of them. */
+function firstProblem({ issues }: z.ZodError): string {
+  const [first] = issues;
+  const place =
+    first === undefined || first.path.length === 0 ? 'the file' : first.path.map(String).join('.');
+  return `${place}: ${first?.message ?? 'not understood'}`;
+}
+
+/** What is normal for that sensor, whatever it is called; undefined when nothing was learnt of it. */
+export function baselineOf(baseline: Baseline | undefined, sensor: string): SensorBaseline | undefined {
+  return baseline !== undefined && Object.hasOwn(baseline.sensors, sensor)
+    ? baseline.sensors[sensor]
+    : undefined;
 }
 
 /** Throws ARCHIVE_FAILED. */

@@ -240,12 +240,14 @@ export function pairKey(flow: Flow): string {
     : `${flow.client} ${flow.server} ${flow.protocol} ${flow.serverPort}`;
 }
 
+/** Which operations are the same. A connection's number is drawn anew each time that it is opened: it tells none apart. */
 export function operationKey(operation: {
   readonly unit: number;
   readonly name: string;
   readonly object: string;
 }): string {
-  return `${operation.unit} ${operation.name} ${operation.object}`;
+  const { unit, name, object } = operation;
+  return `${unit} ${name} ${object.startsWith('connection:') ? 'connection' : object}`;
 }
 
 /** The dissector's name, or transport and port, or EtherType. */

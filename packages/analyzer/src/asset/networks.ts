@@ -14,6 +14,14 @@ export const INTERNAL_NETWORKS_DEFAULT = [
   '::1/128',
 ];
 
+/** An address, or one with a prefix length that it can have. */
+export function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  if (bits === -1 || rest.length > 0 || address.includes('%')) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+}
+
 const MEMBERS_MAX = 65_536;
 
 /** A list of networks that addresses are looked up in; what was looked up is remembered. */

@@ -2,7 +2,7 @@
  * Scores flows as they end: fills each model's inputs, hands them over in batches, and turns scores above the model's threshold into findings. A
  * shadow model scores as the others do and alerts nobody: its scores stand in the metrics and with the flow, for comparing before it takes over.
  */
-import type { Finding } from '../alert/finding.ts';
+import type { FeatureShare, Finding } from '../alert/finding.ts';
 import { VECTORS } from '../feature/schema.ts';
 import type { WindowState } from '../feature/window-features.ts';
 import type { NetworkList } from '../asset/networks.ts';
@@ -177,7 +177,7 @@ export class FlowScoring {
       active.counters.told++;
       if (active.isShadow) continue;
       const row = rows.subarray(i * width, (i + 1) * width);
-      const why = explained++ < EXPLAINED_PER_BATCH_MAX ? await this.#explain(active, row, score) : '';
+      const why = explained++ < EXPLAINED_PER_BATCH_MAX ? await this.#explain(active, row, score) : [];
       host.report(
         finding(manifest, flow, timeUs, score, why, this.#isBelieved(host, manifest, flow, timeUs)),
         flow,
@@ -192,7 +192,7 @@ export class FlowScoring {
   }
 
   /** The features without which the score would be lower: each is put to the median of benign flows in turn. */
-  async #explain(active: Active, row: Float32Array, score: number): Promise<string> {
+  async #explain(active: Active, row: Float32Array, score: number): Promise<readonly FeatureShare[]> {
     const { manifest, width } = active;
     const rows = new Float32Array(width * width);
     for (let i = 0; i < width; i++) {
@@ -200,19 +200,12 @@ export class FlowScoring {
       rows[i * width + i] = manifest.medians[i] as number;
     }
     const scores = await this.#scorer.score(active.number, rows, width);
-    if (scores === null) return '';
+    if (scores === null) return [];
     return VECTORS[manifest.vector]
-      .map(({ name, unit }, i) => ({
-        name,
-        unit,
-        value: row[i] as number,
-        share: score - (scores[i] as number),
-      }))
-      .filter(({ share }) => share > 0.001)
-      .sort((a, b) => b.share - a.share)
-      .slice(0, CONTRIBUTIONS)
-      .map(({ name, value, share }) => `${name} = ${Number(value.toPrecision(4))} (+${share.toFixed(3)})`)
-      .join(', ');
+      .map(({ name }, i) => ({ name, value: row[i] as number, contribution: score - (scores[i] as number) }))
+      .filter(({ contribution }) => contribution > 0.001)
+      .sort((a, b) => b.contribution - a.contribution)
+      .slice(0, CONTRIBUTIONS);
   }
 }
 
@@ -221,7 +214,7 @@ function finding(
   flow: Flow,
   timeUs: number,
   score: number,
-  why: string,
+  why: readonly FeatureShare[],
   isBelieved: boolean,
 ): Finding {
   const isFlood = manifest.flows_told > 1;
@@ -236,13 +229,18 @@ function finding(
     destination: isFlood ? victim(flow) : flow.server,
     port: flow.serverPort,
     protocol: flow.service || protocolName(flow.protocol),
-    evidence: `score ${score.toFixed(3)}, threshold ${manifest.threshold.toFixed(3)}${why === '' ? '' : `: ${why}`}`,
+    evidence: `score ${score.toFixed(3)}, threshold ${manifest.threshold.toFixed(3)}${why.length === 0 ? '' : `: ${why.map(words).join(', ')}`}`,
+    ...(why.length === 0 ? {} : { features: why }),
     // Of a flood the senders may be made up: it is told by its victim, and of the flows that were scored so.
     group: isFlood ? victim(flow) : `${flow.client} ${flow.server}`,
     scope: isFlood
       ? { client: '', fromUs: flow.startUs, toUs: flow.lastUs }
       : { client: flow.client, server: flow.server, serverPort: flow.serverPort, protocol: flow.protocol, fromUs: flow.startUs, toUs: flow.lastUs }, // prettier-ignore
   };
+}
+
+function words({ name, value, contribution }: FeatureShare): string {
+  return `${name} = ${Number(value.toPrecision(4))} (+${contribution.toFixed(3)})`;
 }
 
 /** Who is flooded: the server, or, of answers that nobody asked for, the client. */

@@ -3,7 +3,7 @@
  * where its threshold lies. A model whose bytes or whose features are not those of its manifest is refused: a threshold means nothing without them.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { z } from 'zod';
@@ -73,10 +73,14 @@ export function writeModel(
 /** Gives a model another threshold; everything else in its manifest stays. Throws as `readModel` and `writeModel` do. */
 export function rewriteThreshold(directory: string, name: string, threshold: number): void {
   const { manifest } = readModel(directory, name);
-  replace(
-    join(directory, `${name}.json`),
-    Buffer.from(`${JSON.stringify({ ...manifest, threshold }, null, 1)}\n`),
-  );
+  try {
+    replace(
+      join(directory, `${name}.json`),
+      Buffer.from(`${JSON.stringify({ ...manifest, threshold }, null, 1)}\n`),
+    );
+  } catch (error) {
+    throw new OperatingError('ARCHIVE_FAILED', `cannot write to ${directory}: ${messageOf(error)}`, { directory }, error); // prettier-ignore
+  }
 }
 
 /** Reads and checks one model. Throws CONFIG_INVALID with what is wrong and what to do. */
@@ -97,7 +101,9 @@ export function readModel(directory: string, name: string): LoadedModel {
 
 /** Every model of a directory, by name, but for files `others`. A directory that is not there has none. */
 export function readModels(directory: string, others: readonly string[] = []): LoadedModel[] {
-  if (!existsSync(directory)) return [];
+  const stat = statSync(directory, { throwIfNoEntry: false });
+  if (stat === undefined) return [];
+  if (!stat.isDirectory()) throw new OperatingError('CONFIG_INVALID', `${directory} is a file: models lie in a directory, each as NAME.onnx and NAME.json`, { file: directory }); // prettier-ignore
   return readdirSync(directory)
     .filter((file) => file.endsWith('.json'))
     .filter((file) => !others.includes(file.slice(0, -'.json'.length)))

@@ -95,7 +95,8 @@ export class PacketScoring {
           rule: `model-${manifest.name}`,
           title: manifest.title,
           severity: manifest.severity,
-          score: Math.min(1, score),
+          // As it is, beyond 1 too: what analysts say of it moves a threshold that may lie there.
+          score,
           technique: manifest.technique,
           timeUs,
           source: flow.client,

@@ -47,7 +47,10 @@ describe('frames by hand', () => {
     expect(operations).toMatchObject([
       { protocol: 'goose', name: 'publish', action: 'report', unit: 1, object: 'IED/LLN0$GO$gcb01', count: 2, value: 1 },
     ]); // prettier-ignore
-    expect(facts).toEqual([['conf-rev', 'IED/LLN0$GO$gcb01=5']]);
+    expect(facts).toEqual([
+      ['goose-state', 'IED/LLN0$GO$gcb01=3'],
+      ['conf-rev', 'IED/LLN0$GO$gcb01=5'],
+    ]);
     expect(hear(goose, frame(3, 0, TIME, 'x', 1)).operations[0]?.name).toBe('publish-test');
   });
 

@@ -3,7 +3,7 @@
  * renamed or given another meaning.
  */
 import type { Alert } from '../alert/alert-desk.ts';
-import type { Severity } from '../alert/finding.ts';
+import type { FeatureShare, Severity } from '../alert/finding.ts';
 import { isoTime } from '../report/analysis-report.ts';
 import { exportCommand } from '../report/export-words.ts';
 import { techniqueOf, type Technique } from './techniques.ts';
@@ -11,15 +11,8 @@ import { techniqueOf, type Technique } from './techniques.ts';
 /** What a person said of an alert: `true` it was one, `false` it was a false alarm. */
 export type Label = 'true' | 'false';
 
-/** A feature's part in a model's verdict. */
-export interface FeatureShare {
-  readonly name: string;
-  readonly value: number;
-  readonly contribution: number;
-}
-
 /** An alert as it is told; models say which features made them say so. */
-export type ToldAlert = Alert & { readonly features?: readonly FeatureShare[] };
+export type ToldAlert = Alert;
 
 /** Packets `firstPacket` to `lastPacket` (from 1) of a file; offsets are of their records, -1 where there are none. */
 export interface RecordSlice {

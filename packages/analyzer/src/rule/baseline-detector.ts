@@ -19,6 +19,7 @@ const RHYTHM_GAPS = 10;
 const TALKATIVE_PACKETS = 50;
 const SILENCE_US_MIN = 60_000_000;
 const SILENCE_CHECK_US = 10_000_000;
+const DEAF_US = 30_000_000;
 const TRACKED_MAX = 65_536;
 
 interface KnownPair {
@@ -43,12 +44,10 @@ export function createBaselineDetector(
 ): Detector {
   const hosts = new Map(baseline.hosts.map((host) => [host.address, host]));
   const pairs = new Map<string, KnownPair>();
-  for (const pair of baseline.pairs) {
-    const operations = new Map(pair.operations.map((operation) => [operationKey(operation), operation]));
-    const hasWritten = pair.operations.some(({ action, count }) => count > 0 && CHANGES.has(action));
-    pairs.set(`${pair.client} ${pair.server} ${pair.service}`, { operations, hasWritten });
-    pairs.set(`${pair.client} ${pair.server} ${pair.port}`, { operations, hasWritten });
-  }
+  for (const { client, server, service, port, operations } of baseline.pairs)
+    // Two lines of a baseline may share a service (EtherNet/IP on TCP and UDP) or a port: what either knows is known.
+    for (const key of [`${client} ${server} ${service}`, `${client} ${server} ${port}`])
+      pairs.set(key, merged(pairs.get(key), operations));
   /** When a host was heard last. */
   const heard = new Map<string, number>();
   const rhythms = new Map<string, Rhythm>();
@@ -111,6 +110,7 @@ export function createBaselineDetector(
     },
 
     packet(view, flow, isFromClient) {
+      endDeafness(view.timeUs);
       if (flow === null) return;
       const sender = isFromClient ? flow.client : flow.server;
       if (hosts.has(sender)) heard.set(sender, view.timeUs);
@@ -181,6 +181,13 @@ export function createBaselineDetector(
     found('baseline_cycle', 'A rhythm that changed', 'T0831', flow, about, `${what} comes each ${(mean / 1e6).toFixed(3)} s; the baseline knows ${(known.cycle_us / 1e6).toFixed(3)} s`); // prettier-ignore
   }
 
+  /** While nobody at all was heard it was the sensor that was deaf, or the files of that time are missing: that is no device's silence. */
+  function endDeafness(nowUs: number): void {
+    const lastUs = clock.get('last') ?? nowUs;
+    if (nowUs - lastUs >= DEAF_US) for (const [address, atUs] of heard) heard.set(address, atUs + nowUs - lastUs); // prettier-ignore
+    if (nowUs >= lastUs) clock.set('last', nowUs);
+  }
+
   function findSilent(nowUs: number): void {
     for (const [address, lastUs] of heard) {
       const host = hosts.get(address);
@@ -192,6 +199,13 @@ export function createBaselineDetector(
       found('baseline_silent_device', 'A device fell silent', 'T0815', null, { source: address, destination: '', group: address, timeUs: nowUs }, `${address} (${host.role}) has said nothing for ${Math.round((nowUs - lastUs) / 1e6)} s; in the baseline it was never silent for more than ${(host.silence_us / 1e6).toFixed(1)} s`); // prettier-ignore
     }
   }
+}
+
+function merged(known: KnownPair | undefined, more: readonly BaselineOperation[]): KnownPair {
+  const operations = new Map(known?.operations);
+  for (const operation of more) operations.set(operationKey(operation), operation);
+  const hasWritten = more.some(({ action, count }) => count > 0 && CHANGES.has(action));
+  return { operations, hasWritten: hasWritten || known?.hasWritten === true };
 }
 
 const CHANGES: ReadonlySet<string> = new Set(['write', 'control', 'program']);

@@ -4,7 +4,7 @@
  */
 import { duration } from '@tapline/shared/config/fields.ts';
 import { z } from 'zod';
-import { INTERNAL_NETWORKS_DEFAULT } from '../asset/networks.ts';
+import { INTERNAL_NETWORKS_DEFAULT, isNetwork } from '../asset/networks.ts';
 import { SEVERITIES, type Severity } from '../alert/finding.ts';
 
 const DAY_MS = 86_400_000;
@@ -21,7 +21,7 @@ function rule<T extends z.ZodRawShape>(severity: Severity, fields: T) {
 
 const within = (milliseconds: number) => duration(1000, DAY_MS).default(milliseconds);
 const count = (value: number) => z.number().int().min(1).max(1_000_000).default(value);
-const network = z.string().regex(/^[0-9a-fA-F.:]+(\/\d{1,3})?$/, 'an address or a network, like 10.0.0.0/8');
+const network = z.string().refine(isNetwork, 'an address or a network, like 10.0.0.0/8');
 
 export const rulesSchema = z.strictObject({
   internal_networks: z.array(network).max(1024).default(INTERNAL_NETWORKS_DEFAULT),
