@@ -1,14 +1,14 @@
 /**
  * `tapline-analyzer analyze` beside the flow meters of the field, `argus -r` and `nfpcapd -r`, over the same files in the same run: with rules alone, with
- * models, and with models and every flow written as CSV. Whole processes in turn, ROUNDS times; shown are medians.
+ * models, and with models and every flow written as CSV. Whole processes in turn, ROUNDS times; shown are medians, and the range of the ratios.
  *
- * What a program needs for a capture of one packet is its start and is left out (Node compiles, argus sleeps a second at its end); it is shown by
- * itself. Processor time is that of all threads. The peers build flows and nothing else; nfpcapd also passes over what is not IP.
+ * What a program needs for a capture of one packet is its start; it is shown by itself and left out of the rest. Processor time is that of all threads.
+ * The peers build flows and no more than that; nfpcapd passes over what is not IP.
  *
- *   node tests/bench/analyzer.bench.ts [directory for files] [packets of each capture]
+ *   node tests/bench/analyzer.bench.ts [directory for files] [packets of the plant] [packets of each capture of the corpus]
  *
  * Needs nothing but Tapline; a peer that is not installed is named and left out (Debian: argus-server, nfdump). Captures of the corpus are read where
- * there is one, again and again, each time later, until they have so many packets, too.
+ * there is one: again and again, each time later, until there are so many packets.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -31,7 +31,7 @@ import { PcapFile } from '@tapline/shared/pcap/pcap-file.ts';
 import { corpusDirectory, corpusPath } from '../support/corpus.ts';
 import { projectRoot } from '../support/project.ts';
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 /** 11 sources a cell: about 200 sources. */
 const CELLS = 18;
 /** Between two copies of a capture: longer than any flow lasts in silence. */
@@ -48,6 +48,8 @@ interface Capture {
 
 interface Program {
   readonly name: string;
+  /** A second, whatever it read: its speed is taken from its processor time. */
+  readonly sleepsAtEnd?: boolean;
   words(file: string): readonly string[];
 }
 
@@ -57,7 +59,8 @@ interface Cost {
 }
 
 const directory = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'tapline-bench-'));
-const wantedPackets = Number(process.argv[3] ?? 1_500_000);
+const plantPackets = Number(process.argv[3] ?? 1_500_000);
+const corpusPackets = Number(process.argv[4] ?? 200_000);
 const main = join(projectRoot, 'packages/analyzer/src/main.ts');
 const nfDirectory = join(directory, 'nf');
 
@@ -71,7 +74,12 @@ const OURS: readonly Program[] = [
   },
 ];
 const PEERS: readonly (Program & { readonly debian: string })[] = [
-  { name: 'argus -r', debian: 'argus-server', words: (file) => ['argus', '-X', '-r', file, '-w', '-'] },
+  {
+    name: 'argus -r',
+    debian: 'argus-server',
+    sleepsAtEnd: true,
+    words: (file) => ['argus', '-X', '-r', file, '-w', '-'],
+  },
   { name: 'nfpcapd -r', debian: 'nfdump', words: (file) => ['nfpcapd', '-r', file, '-w', nfDirectory] },
 ];
 
@@ -81,7 +89,7 @@ try {
     console.log(`${name} is not installed and is left out: apt-get install ${debian}`);
   if (corpusDirectory() === null) console.log('no corpus, so no real captures');
   const programs = [...OURS, ...peers];
-  const starts = measure(programs, (await plant('start', 1)).file);
+  const starts = measure(programs, (await plant('start', 1)).file).map(medianCost);
   console.log('\nstart, left out below:');
   programs.forEach(({ name }, i) => {
     const { seconds, cpuSeconds } = starts[i] as Cost;
@@ -96,7 +104,7 @@ try {
 }
 
 async function* captures(): AsyncGenerator<Capture> {
-  yield await plant(`plant of ${CELLS} cells`, wantedPackets);
+  yield await plant(`plant of ${CELLS} cells`, plantPackets);
   if (corpusDirectory() === null) return;
   for (const name of FROM_CORPUS) if (existsSync(corpusPath(name))) yield await repeated(name);
 }
@@ -133,7 +141,7 @@ async function repeated(name: string): Promise<Capture> {
   let packets = 0;
   let copies = 0;
   let shiftSeconds = 0;
-  for (; packets < wantedPackets; copies++) {
+  for (; packets < corpusPackets; copies++) {
     let firstSeconds = Infinity;
     let lastSeconds = 0;
     for await (const batch of (await openCapture(corpusPath(name))).batches()) {
@@ -153,33 +161,57 @@ async function repeated(name: string): Promise<Capture> {
   return { name: `${name}, ${copies} times`, file: join(directory, 'repeated.pcap'), packets };
 }
 
-/** Medians over the rounds; in each, every program has its turn. */
-function measure(programs: readonly Program[], file: string): Cost[] {
+/** The costs of each program, by rounds; in a round every program has its turn. */
+function measure(programs: readonly Program[], file: string): Cost[][] {
   const costs: Cost[][] = programs.map(() => []);
   for (let round = 0; round < ROUNDS; round++)
-    programs.forEach(({ words }, i) => costs[i]?.push(run(words(file))));
-  return costs.map((rounds) => ({
-    seconds: median(rounds.map(({ seconds }) => seconds)),
-    cpuSeconds: median(rounds.map(({ cpuSeconds }) => cpuSeconds)),
-  }));
+    programs.forEach((program, i) => costs[i]?.push(run(program.words(file))));
+  return costs;
 }
 
 function compare(capture: Capture, programs: readonly Program[], starts: readonly Cost[]): void {
   const { name, file, packets } = capture;
-  console.log(`\n${name}: ${packets} packets, ${(statSync(file).size / 2 ** 20).toFixed(0)} MiB; medians of ${ROUNDS} rounds`); // prettier-ignore
-  const costs = measure(programs, file).map(({ seconds, cpuSeconds }, i) => ({
-    name: programs[i]?.name ?? '',
-    seconds: Math.max(0.001, seconds - (starts[i]?.seconds ?? 0)),
-    cpuSeconds: Math.max(0.001, cpuSeconds - (starts[i]?.cpuSeconds ?? 0)),
+  console.log(`\n${name}: ${packets} packets, ${(statSync(file).size / 2 ** 20).toFixed(0)} MiB`);
+  const all = measure(programs, file).map((rounds, i) => ({
+    program: programs[i] as Program,
+    rounds: rounds.map((cost) => without(cost, starts[i] as Cost)),
   }));
-  const peers = costs.slice(OURS.length);
-  for (const one of costs) {
-    const beside = peers.includes(one) ? [] : peers;
-    const ratios = beside.map((peer) => `${(peer.seconds / one.seconds).toFixed(2)} × the speed, ${(one.cpuSeconds / peer.cpuSeconds).toFixed(1)} × the processor of ${peer.name}`); // prettier-ignore
-    console.log(
-      `  ${one.name.padEnd(28)} ${String(Math.round(packets / one.seconds / 1000)).padStart(6)},000 packets/s  ${((1e6 * one.cpuSeconds) / packets).toFixed(2)} µs of processor a packet  ${ratios.join('; ')}`,
-    );
+  for (const { program, rounds } of all) {
+    const { seconds, cpuSeconds } = medianCost(rounds);
+    const rate = packets / (program.sleepsAtEnd === true ? cpuSeconds : seconds);
+    console.log(`  ${program.name.padEnd(28)} ${(rate / 1e6).toFixed(3)} M packets/s   ${((1e6 * cpuSeconds) / packets).toFixed(2)} µs of processor a packet`); // prettier-ignore
   }
+  for (const ours of all.slice(0, OURS.length))
+    for (const peer of all.slice(OURS.length)) {
+      const speed = ours.rounds.map(({ seconds }, i) => secondsOf(peer, i) / seconds);
+      const cpu = ours.rounds.map(({ cpuSeconds }, i) => cpuSeconds / (peer.rounds[i]?.cpuSeconds ?? NaN));
+      console.log(`  ${ours.program.name.padEnd(28)} ${range(speed, 2)} × the speed, ${range(cpu, 1)} × the processor of ${peer.program.name}`); // prettier-ignore
+    }
+}
+
+function secondsOf({ program, rounds }: { program: Program; rounds: Cost[] }, round: number): number {
+  const { seconds, cpuSeconds } = rounds[round] ?? { seconds: NaN, cpuSeconds: NaN };
+  return program.sleepsAtEnd === true ? cpuSeconds : seconds;
+}
+
+/** No less than a tick: a peer may be through before the clock moves. */
+function without(cost: Cost, start: Cost): Cost {
+  return {
+    seconds: Math.max(1 / TICKS_PER_SECOND, cost.seconds - start.seconds),
+    cpuSeconds: Math.max(1 / TICKS_PER_SECOND, cost.cpuSeconds - start.cpuSeconds),
+  };
+}
+
+function medianCost(rounds: readonly Cost[]): Cost {
+  return {
+    seconds: median(rounds.map(({ seconds }) => seconds)),
+    cpuSeconds: median(rounds.map(({ cpuSeconds }) => cpuSeconds)),
+  };
+}
+
+/** Median, and in brackets the least and the most of the rounds: how quiet the machine was. */
+function range(values: readonly number[], digits: number): string {
+  return `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}–${Math.max(...values).toFixed(digits)})`;
 }
 
 /** Output goes nowhere: writing it costs each of them the same nothing. */

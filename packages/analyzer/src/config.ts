@@ -25,8 +25,8 @@ const sensor = z
 const input = z
   .strictObject({
     directory: path.default('/var/lib/tapline-collector/pcap'),
-    poll_interval: duration(50, 60_000).default(1000),
-    reorder_window: duration(0, 60_000).default(2000),
+    poll_interval: duration(50, 60_000).default(250),
+    reorder_window: duration(0, 60_000).default(1000),
     files: z.array(path).min(1).max(10_000).optional(),
     stdin: z.boolean().default(false),
     tcp: server.optional(),

@@ -3,6 +3,7 @@ import { LINKTYPE_ETHERNET } from '@tapline/shared/packet/link-type.ts';
 import { corpusPath } from '../../../tests/support/corpus.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { analyzeFiles, type Analysis } from './analysis.ts';
+import type { SensorBaseline } from './asset/baseline.ts';
 import { Engine, type EngineEvents } from './engine.ts';
 import { flowRecord, type FlowRecord } from './flow/flow-record.ts';
 import type { FlowOptions } from './flow/flow-table.ts';
@@ -16,6 +17,7 @@ export const START_US = 1_767_592_800_000_000;
 export interface RigOptions {
   readonly rules?: object;
   readonly flows?: Partial<FlowOptions>;
+  readonly baseline?: SensorBaseline;
   readonly flowEnded?: EngineEvents['flowEnded'];
 }
 
@@ -32,6 +34,7 @@ export class Rig {
         sensor: 'test',
         rules: rulesOf(options.rules),
         fileName: (file) => `file-${file}.pcap`,
+        ...(options.baseline === undefined ? {} : { baseline: options.baseline }),
         ...(options.flows === undefined ? {} : { flows: options.flows }),
       },
       {

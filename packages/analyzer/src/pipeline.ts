@@ -238,7 +238,9 @@ class Analyzer implements RunningDaemon {
       await this.#care();
       if (files !== undefined) return true;
       if (isLast) return false;
-      await sleep(pollMs, undefined, { signal: stop }).catch(() => undefined);
+      // An archive of many segments takes a while to look through: at most a fifth of the time is spent on that.
+      const waitMs = Math.max(pollMs, 4 * (Date.now() - beganMs));
+      await sleep(waitMs, undefined, { signal: stop }).catch(() => undefined);
     }
   }
 

@@ -46,8 +46,10 @@ export function createBaselineDetector(
   const pairs = new Map<string, KnownPair>();
   for (const { client, server, service, port, operations } of baseline.pairs)
     // Two lines of a baseline may share a service (EtherNet/IP on TCP and UDP) or a port: what either knows is known.
-    for (const key of [`${client} ${server} ${service}`, `${client} ${server} ${port}`])
+    for (const what of [`${service} ${port}`, service, String(port)]) {
+      const key = `${client} ${server} ${what}`;
       pairs.set(key, merged(pairs.get(key), operations));
+    }
   /** When a host was heard last. */
   const heard = new Map<string, number>();
   const rhythms = new Map<string, Rhythm>();
@@ -99,8 +101,9 @@ export function createBaselineDetector(
 
     flowStarted(flow, view) {
       const nowUs = view.timeUs;
-      const isNewClient = newHost(flow, flow.client, nowUs);
-      if (isNewClient || isGroupAddress(flow.server)) return;
+      // Of a conversation that begins with an answer only the server was heard: its client may be nobody.
+      const isNew = newHost(flow, flow.wasReversed ? flow.server : flow.client, nowUs);
+      if (isNew || isGroupAddress(flow.server)) return;
       if (pairs.has(`${flow.client} ${flow.server} ${flow.serverPort}`)) return;
       found('baseline_new_pair', 'Two hosts that never talked like this', 'T0846', flow, { source: flow.client, destination: flow.server, group: `${flow.client} ${flow.server} ${flow.serverPort}`, timeUs: nowUs }, `${flow.client} goes to ${flow.server} ${serviceName(flow)}, which is not in the baseline`); // prettier-ignore
     },
@@ -114,6 +117,10 @@ export function createBaselineDetector(
       if (flow === null) return;
       const sender = isFromClient ? flow.client : flow.server;
       if (hosts.has(sender)) heard.set(sender, view.timeUs);
+      else if (isFromClient && flow.wasReversed && flow.memory['client-told'] !== true) {
+        flow.memory['client-told'] = true;
+        newHost(flow, sender, view.timeUs);
+      }
       const checkedUs = clock.get('checked') ?? view.timeUs;
       if (checkedUs === view.timeUs) clock.set('checked', checkedUs);
       if (view.timeUs - checkedUs < SILENCE_CHECK_US) return;
@@ -123,7 +130,8 @@ export function createBaselineDetector(
 
     operation(flow, operation, nowUs) {
       if (!OT_SERVICES.has(operation.protocol)) return;
-      const pair = pairs.get(`${flow.client} ${flow.server} ${operation.protocol}`) ?? pairs.get(`${flow.client} ${flow.server} ${flow.serverPort}`); // prettier-ignore
+      const ends = `${flow.client} ${flow.server}`;
+      const pair = pairs.get(`${ends} ${operation.protocol} ${flow.serverPort}`) ?? pairs.get(`${ends} ${operation.protocol}`) ?? pairs.get(`${ends} ${flow.serverPort}`); // prettier-ignore
       const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
       const about = { source: flow.client, destination: flow.server, group: `${flow.client} ${flow.server} ${operation.name} ${operation.object}`, timeUs: nowUs }; // prettier-ignore
       const key = operationKey(operation);
@@ -133,13 +141,13 @@ export function createBaselineDetector(
         if (operation.action === 'program')
           found('baseline_program', "A controller's program is touched, as it never was", 'T0843', flow, about, `${flow.client} asks ${flow.server} for ${what}, which the baseline does not know`); // prettier-ignore
         else if (CHANGES.has(operation.action) && pair?.hasWritten !== true)
-          found('baseline_new_write', 'A host commands that never did', 'T0855', flow, about, `${flow.client} ${pair === undefined ? 'never talked with' : 'only ever read from'} ${flow.server}, and now sends ${what}`); // prettier-ignore
+          found('baseline_new_write', 'A host commands that never did', 'T0855', flow, { ...about, group: `${flow.client} ${flow.server}` }, `${flow.client} ${pair === undefined ? 'never talked with' : 'only ever read from'} ${flow.server}, and now sends ${what}`); // prettier-ignore
         else
           found('baseline_new_operation', 'An operation that was never used here', 'T0855', flow, about, `${flow.client} asks ${flow.server} for ${what}, which the baseline does not know`, CHANGES.has(operation.action) ? rules.baseline_new_operation.severity : 'low'); // prettier-ignore
         return;
       }
       compareValue(known, operation.value, flow, about, what);
-      if (!operation.isResponse) compareRhythm(known, `${flow.client} ${flow.server} ${key}`, nowUs, flow, about, what); // prettier-ignore
+      if (!operation.isResponse) compareRhythm(known, `${ends} ${flow.serverPort} ${key}`, nowUs, flow, about, what); // prettier-ignore
     },
   };
 
@@ -203,9 +211,27 @@ export function createBaselineDetector(
 
 function merged(known: KnownPair | undefined, more: readonly BaselineOperation[]): KnownPair {
   const operations = new Map(known?.operations);
-  for (const operation of more) operations.set(operationKey(operation), operation);
+  for (const operation of more) {
+    const key = operationKey(operation);
+    const before = operations.get(key);
+    operations.set(key, before === undefined ? operation : either(before, operation));
+  }
   const hasWritten = more.some(({ action, count }) => count > 0 && CHANGES.has(action));
   return { operations, hasWritten: hasWritten || known?.hasWritten === true };
+}
+
+/** What is normal at one of two places; two rhythms are none. */
+function either(one: BaselineOperation, other: BaselineOperation): BaselineOperation {
+  const least = Math.min(one.min ?? Infinity, other.min ?? Infinity);
+  const most = Math.max(one.max ?? -Infinity, other.max ?? -Infinity);
+  return {
+    ...one,
+    count: one.count + other.count,
+    min: least === Infinity ? null : least,
+    max: most === -Infinity ? null : most,
+    cycle_us: 0,
+    cycle_deviation_us: 0,
+  };
 }
 
 const CHANGES: ReadonlySet<string> = new Set(['write', 'control', 'program']);

@@ -11,10 +11,11 @@ import type { Rules } from './rule-file.ts';
 
 interface Series {
   lastUs: number;
-  gaps: number;
-  sum: number;
-  squares: number;
   startUs: number;
+  /** The last ones, at most QUICK_FACTOR × `intervals`. */
+  gaps: number[];
+  /** It was told: what goes on in its rhythm belongs to it. */
+  mean: number;
 }
 
 const SERIES_MAX = 16_384;
@@ -37,7 +38,7 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
       const known = series.get(key);
       if (known === undefined) {
         if (series.size >= SERIES_MAX) dropOldest(series);
-        series.set(key, { lastUs: flow.startUs, startUs: flow.startUs, gaps: 0, sum: 0, squares: 0 });
+        series.set(key, { lastUs: flow.startUs, startUs: flow.startUs, gaps: [], mean: 0 });
         return;
       }
       const gap = flow.startUs - known.lastUs;
@@ -45,21 +46,19 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
       if (gap < GAP_US_MIN) return;
       known.lastUs = flow.startUs;
       if (gap > GAP_US_MAX) {
-        known.gaps = 0;
-        known.sum = 0;
-        known.squares = 0;
+        known.gaps = [];
+        known.mean = 0;
         known.startUs = flow.startUs;
         return;
       }
-      known.gaps++;
-      known.sum += gap;
-      known.squares += gap * gap;
-      if (known.gaps < rule.intervals) return;
-      const mean = known.sum / known.gaps;
-      const jitter = Math.sqrt(Math.max(0, known.squares / known.gaps - mean * mean)) / mean;
-      const isQuick = mean < QUICK_GAP_US;
-      if (isQuick && known.gaps < QUICK_FACTOR * rule.intervals) return;
-      if (jitter > (isQuick ? rule.jitter / QUICK_FACTOR : rule.jitter)) return;
+      known.gaps.push(gap);
+      if (known.gaps.length > QUICK_FACTOR * rule.intervals) known.gaps.shift();
+      const isInRhythm = known.mean > 0 && gap > known.mean / 2 && gap < known.mean * 2;
+      const rhythm = rhythmOf(known.gaps);
+      if (rhythm === null && !isInRhythm) return;
+      if (rhythm !== null) known.mean = rhythm.mean;
+      const mean = known.mean;
+      const jitter = rhythm?.jitter ?? rule.jitter;
       report(
         {
           rule: 'beaconing',
@@ -72,7 +71,7 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
           destination: flow.server,
           port: flow.serverPort,
           protocol: protocolName(flow.protocol),
-          evidence: `${flow.client} opened ${known.gaps + 1} connections to ${flow.server} port ${flow.serverPort}, one each ${(mean / 1e6).toFixed(1)} s, with a jitter of ${(100 * jitter).toFixed(1)} %`,
+          evidence: `${flow.client} calls ${flow.server} port ${flow.serverPort} each ${(mean / 1e6).toFixed(1)} s, with a jitter of ${(100 * jitter).toFixed(1)} %, for ${Math.round((nowUs - known.startUs) / 1e6)} s`,
           group: key,
           scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort, fromUs: known.startUs, toUs: nowUs }, // prettier-ignore
         },
@@ -80,4 +79,22 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
       );
     },
   };
+
+  /** Mean and jitter of the last gaps, if there are enough of them and they are even. The longest of eight is left out: a call may fail. */
+  function rhythmOf(gaps: readonly number[]): { readonly mean: number; readonly jitter: number } | null {
+    if (gaps.length < rule.intervals) return null;
+    const isQuick = median(gaps) < QUICK_GAP_US;
+    const needed = isQuick ? QUICK_FACTOR * rule.intervals : rule.intervals;
+    if (gaps.length < needed) return null;
+    const even = gaps.slice(-needed).sort((a, b) => a - b);
+    even.length -= Math.floor(needed / 8);
+    const mean = even.reduce((sum, gap) => sum + gap, 0) / even.length;
+    const variance = even.reduce((sum, gap) => sum + (gap - mean) ** 2, 0) / even.length;
+    const jitter = Math.sqrt(variance) / mean;
+    return jitter <= (isQuick ? rule.jitter / QUICK_FACTOR : rule.jitter) ? { mean, jitter } : null;
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }

@@ -25,7 +25,7 @@ export function createDetectors(
   report: Report,
 ): readonly Detector[] {
   return [
-    createScanDetector(rules, report),
+    createScanDetector(rules, internal, report),
     createFloodDetector(rules, report),
     createLoginDetector(rules, report),
     createArpDetector(rules, report),

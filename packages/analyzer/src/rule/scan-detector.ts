@@ -4,7 +4,7 @@
  * Protocol: IP protocols that hardly anybody speaks. ARP: addresses that are asked for.
  */
 import type { Severity } from '../alert/finding.ts';
-import { isGroupAddress } from '../asset/networks.ts';
+import { isGroupAddress, type NetworkList } from '../asset/networks.ts';
 import type { Flow } from '../flow/flow.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import { formatAddress, formatMac } from '@tapline/shared/packet/ip-address.ts';
@@ -28,7 +28,7 @@ const WIDE_SCAN_HOSTS = 64;
 /** ICMP time exceeded and unreachable are answers to others, never an attempt. */
 const ECHO_REQUESTS: ReadonlySet<number> = new Set([8, 13, 15, 17, 128]);
 
-export function createScanDetector(rules: Rules, report: Report): Detector {
+export function createScanDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
   const vertical = new KeyedWindows(rules.scan_vertical.within * 1000);
   const horizontal = new KeyedWindows(rules.scan_horizontal.within * 1000);
   const slowPorts = new KeyedWindows(rules.scan_slow.within * 1000);
@@ -44,8 +44,7 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
     evidence: string,
     flow: Flow | null,
   ): void {
-    // A dozen hosts may be a tool that looks for its devices; five dozen are not.
-    const severity: Severity = rule === 'scan_horizontal' && memberCount(window) < WIDE_SCAN_HOSTS ? 'medium' : rules[rule].severity; // prettier-ignore
+    const severity = severityOf(rule, memberCount(window), flow);
     const { source, destination, port, protocol, nowUs } = about;
     report(
       {
@@ -73,6 +72,16 @@ export function createScanDetector(rules: Rules, report: Report): Detector {
       flow,
     );
   } // prettier-ignore
+
+  function severityOf(rule: Parameters<typeof found>[0], targets: number, flow: Flow | null): Severity {
+    const wanted = rules[rule].severity;
+    if (flow === null || rule === 'scan_vertical') return wanted;
+    // File sharing calls strangers on ports of its own and is answered by few: to be known, but nobody is attacked.
+    const isPeerToPeer = flow.serverPort >= 1024 && !internal.has(flow.server) && rule !== 'scan_protocol';
+    if (isPeerToPeer && internal.has(flow.client)) return 'low';
+    // A dozen hosts may be a tool that looks for its devices; five dozen are not.
+    return rule === 'scan_horizontal' && targets < WIDE_SCAN_HOSTS ? 'medium' : wanted;
+  }
 
   function attempt(flow: Flow, nowUs: number): void {
     const { client, server, serverPort: port, protocol } = flow;
