@@ -11,6 +11,7 @@ import {
   precision,
   recall,
   rocCurve,
+  rocSvg,
   type Scored,
 } from './model/detection-metrics.ts';
 import { feedbackRows } from './feedback.ts';
@@ -45,7 +46,7 @@ export function trainCommand(): Command {
     .option('--out <directory>', 'where the models go', 'models')
     .option('--without <text...>', 'leave out captures and testbeds whose name contains one of these', [])
     .option('--feedback <store>', 'also the flows of labelled alerts in this store, as far as their packets are still there')
-    .option('--report <file>', 'write what each testbed gave, scored by a model that never saw it, as Markdown')
+    .option('--report <file>', 'write what each testbed gave, scored by a model that never saw it, as Markdown, with ROC curves as SVG beside it')
     .addHelpText('after', '\nExample:\n  tapline-analyzer train level1 --data /srv/captures --out /etc/tapline/models\n')
     .action(async (level: ModelName | 'all', options: TrainOptions) => {
       const captures = options.data
@@ -55,7 +56,7 @@ export function trainCommand(): Command {
         throw new OperatingError('CONFIG_INVALID', 'the data has no attack, or nothing benign: both are needed to tell them apart', {});
       const rows = await readAll(captures);
       if (options.feedback !== undefined) rows.push(...(await feedback(options.feedback)));
-      const report = (level === 'all' ? MODEL_NAMES : [level]).map((name) => train(name, rows, captures, options.out)); // prettier-ignore
+      const report = (level === 'all' ? MODEL_NAMES : [level]).map((name) => train(name, rows, captures, options)); // prettier-ignore
       if (options.report !== undefined) writeReport(options.report, report.join('\n'));
     });
 } // prettier-ignore
@@ -89,7 +90,7 @@ function train(
   name: ModelName,
   rows: readonly FlowRow[],
   captures: readonly LabelledCapture[],
-  out: string,
+  { out, report }: TrainOptions,
 ): string {
   const level = LEVELS[name];
   const trained = trainLevel(name, rows, (done, total) => {
@@ -116,6 +117,10 @@ function train(
   process.stdout.write(
     `${name}: ${onnx.byteLength} bytes, threshold ${trained.threshold.toFixed(4)}; on testbeds that it never saw: precision ${percent(p)}, recall ${percent(r)}, F1 ${percent(f)}, false positives ${percent(fpr)}, area under ROC ${(auc ?? 0).toFixed(3)}; severity ${manifest.severity}\n`,
   );
+  if (report !== undefined) {
+    const { points, area } = rocCurve(trained.heldOut);
+    writeReport(`${report.replace(/\.md$/, '')}-${name}.svg`, rocSvg(name, points, area));
+  }
   return heldOutTable(name, trained);
 }
 

@@ -17,6 +17,15 @@ describe('a host', () => {
   it('that answers in a protocol of plants is a controller', () => {
     for (const service of OT_SERVICES) expect(role({ offers: { [service]: 1 } }), service).toBe('plc 1');
     expect(role({ answered: { read: 5 } })).toBe('plc 1');
+    // It reports to its own I/O many times a second, and asked only to begin with.
+    expect(role({ offers: { enip: 1 }, answered: { read: 9 }, asked: { report: 5000, read: 3 } })).toBe(
+      'plc 1',
+    );
+  });
+
+  it('that sends what nobody asked for is a device, unless it listens to one', () => {
+    expect(role({ asked: { report: 100 } })).toBe('plc 1');
+    expect(role({ asked: { report: 100 }, uses: { iec104: 1 } })).toBe('hmi 2');
     // A controller asks its own devices too.
     expect(role({ offers: { modbus: 9 }, answered: { read: 9 }, asked: { read: 5 } })).toBe('plc 1');
   });
@@ -45,6 +54,10 @@ describe('a host', () => {
     expect(role({ offers: { smb: 1 } })).toBe('server 3');
     expect(role({ uses: { smb: 1 } })).toBe('client 4');
     expect(role({})).toBe('client 4');
+  });
+
+  it('that has no address yet is not outside', () => {
+    for (const address of ['0.0.0.0', '::']) expect(role({ address }), address).toBe('client 4');
   });
 
   it('that is not of these networks is outside, whatever it offers', () => {

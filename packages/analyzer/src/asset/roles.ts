@@ -13,20 +13,27 @@ export interface RoleGuess {
   readonly level: number;
 }
 
+/** What a host sends from that has no address yet. */
+const NOBODY: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
 /** Databases and OPC servers that collect what controllers say. */
 const HISTORIAN_SERVICE = /^(opcua|tcp\/(1433|1521|3306|5432|5450|8086))$/;
 
 export function guessRole(host: Host, internal: NetworkList): RoleGuess {
-  if (!internal.has(host.address)) return { role: 'external', level: 5 };
+  if (!internal.has(host.address) && !NOBODY.has(host.address)) return { role: 'external', level: 5 };
   const servesOt =
     Object.keys(host.offers).some((service) => OT_SERVICES.has(service)) || sum(host.answered) > 0;
-  const asks = sum(host.asked);
+  const reports = host.asked['report'] ?? 0;
+  const asks = sum(host.asked) - reports;
   const programs = (host.asked['program'] ?? 0) > 0;
   if (programs) return { role: 'engineering', level: 2 };
   if (servesOt && sum(host.answered) >= asks) return { role: 'plc', level: 1 };
+  // Who sends values that nobody asked for, and uses no controller for it, measures them itself: a protection relay, an I/O device.
+  const usesOt = Object.keys(host.uses).some((service) => OT_SERVICES.has(service));
+  if (reports > 0 && asks === 0 && !usesOt) return { role: 'plc', level: 1 };
   const collects = Object.keys(host.offers).some((service) => HISTORIAN_SERVICE.test(service));
   if (asks > 0 && collects) return { role: 'historian', level: 3 };
-  if (asks > 0) {
+  if (asks > 0 || reports > 0) {
     const writes = (host.asked['write'] ?? 0) + (host.asked['control'] ?? 0);
     // Who only ever reads, and reads a lot, collects.
     return writes === 0 && asks > 1000 && Object.keys(host.uses).length > 3

@@ -1,0 +1,156 @@
+/** `tapline-analyzer learn`, and what a plant's own baseline then says: nothing about its ordinary days, and something about every attack that the simulator knows. */
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readBaseline } from '../../packages/analyzer/src/asset/baseline.ts';
+import { ATTACK_NAMES } from '../../packages/forwarder/src/simulate/labels.ts';
+import { runCommand, runSound, type Run } from '../support/analyzer-run.ts';
+
+interface Report {
+  readonly alerts: readonly { rule: string; severity: string; source: string; evidence: string }[];
+}
+
+const directory = mkdtempSync(join(tmpdir(), 'tapline-learn-'));
+const at = (name: string): string => join(directory, name);
+/** The plant's seed: the attacks are on the plant that was learnt. */
+const PLANT = '3';
+let learnt: Run;
+
+async function simulate(name: string, ...words: string[]): Promise<string> {
+  await runSound('forwarder', ['simulate', '-o', at(name), '--cells', '1', ...words]);
+  return at(name);
+}
+
+async function compare(capture: string, ...words: string[]): Promise<Report['alerts']> {
+  const text = await runSound('analyzer', ['analyze', '--json', '--baseline', at('baseline'), ...words, capture]); // prettier-ignore
+  return (JSON.parse(text) as Report).alerts;
+}
+
+beforeAll(async () => {
+  await simulate('quiet.pcap', '--seed', PLANT, '--duration', '4m');
+  learnt = await runCommand('analyzer', ['learn', '--from', at('quiet.pcap'), '--out', at('baseline')]);
+});
+
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe('learn', () => {
+  it('freezes the plant, and trains three models of it', () => {
+    expect([learnt.code, learnt.stderr]).toEqual([0, '']);
+    expect(learnt.stdout).toMatch(/^\d+ packets from 2026-01-05T06:00:00\S+ to 2026-01-05T06:03:59\S+: 3\d hosts, 7\d pairs\n/); // prettier-ignore
+    for (const model of ['autoencoder-flow', 'autoencoder-packet', 'isolation-forest']) {
+      expect(learnt.stdout).toContain(`${model}: learnt from`);
+      expect(existsSync(at(`baseline/${model}.onnx`))).toBe(true);
+    }
+  });
+
+  it('knows what each host is for', () => {
+    const { hosts } = readBaseline(at('baseline/baseline.json')).sensors['.'] ?? { hosts: [] };
+    const roles = new Map(hosts.map(({ address, role }) => [address, role]));
+    // Controllers of every make, the devices on Ethernet, and the relays.
+    for (const last of ['101', '102', '110', '120', '121', '130', '140', '150'])
+      expect(roles.get(`10.1.0.${last}`), last).toBe('plc');
+    for (const relay of ['00:0c:02:01:00:a1', '00:0c:02:01:00:a2']) expect(roles.get(relay)).toBe('plc');
+    expect(roles.get('10.1.0.10')).toBe('hmi');
+    expect(roles.get('10.0.0.13')).toBe('hmi');
+    expect(roles.get('10.0.0.11')).toBe('server');
+    expect(roles.get('10.0.0.50')).toBe('client');
+    expect([...roles.values()]).not.toContain('external');
+  });
+
+  it('gives the same baseline and the same models from the same packets', async () => {
+    await runSound('analyzer', ['learn', '--from', at('quiet.pcap'), '--out', at('again')]);
+    for (const name of [
+      'baseline.json',
+      'autoencoder-flow.onnx',
+      'autoencoder-flow.json',
+      'autoencoder-packet.onnx',
+      'isolation-forest.onnx',
+    ])
+      // prettier-ignore
+      expect(readFileSync(at(`again/${name}`)).equals(readFileSync(at(`baseline/${name}`))), name).toBe(true);
+  });
+
+  it('of too little says so, and leaves no model of another time beside the new baseline', async () => {
+    cpSync(at('baseline'), at('short'), { recursive: true });
+    await simulate('short.pcap', '--seed', PLANT, '--packets', '10');
+    const { code, stderr } = await runCommand('analyzer', ['learn', '--from', at('short.pcap'), '--out', at('short')]); // prettier-ignore
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining('isolation-forest: too little to learn from'),
+    ]);
+    expect(existsSync(at('short/isolation-forest.onnx'))).toBe(false);
+    expect(existsSync(at('short/isolation-forest.json'))).toBe(false);
+  });
+
+  it('shows what it should not learn', async () => {
+    const capture = await simulate('scan.pcap', '--seed', PLANT, '--duration', '15s', '--attack', 'scan');
+    const { code, stderr } = await runCommand('analyzer', ['learn', '--from', capture, '--out', at('bad')]);
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/look at this before you trust the baseline: high .*scan/)]); // prettier-ignore
+  });
+
+  it('of a damaged capture tells the damage, and ends with 7', async () => {
+    writeFileSync(at('cut.pcap'), readFileSync(at('quiet.pcap')).subarray(0, 1_000_001));
+    const { code, stderr } = await runCommand('analyzer', ['learn', '--from', at('cut.pcap'), '--out', at('cut')]); // prettier-ignore
+    expect([code, stderr]).toEqual([7, expect.stringContaining('learnt from what stands before the damage')]);
+    expect(existsSync(at('cut/baseline.json'))).toBe(true);
+  });
+
+  it('takes the last hours of an archive by the names of its segments, and refuses what it does not understand', async () => {
+    const learn = (...words: string[]): Promise<Run> => runCommand('analyzer', ['learn', '--out', at('some'), ...words]); // prettier-ignore
+    for (const [words, code, said] of [
+      [['--from', at('quiet.pcap'), '--for', '1h'], 2, '--for needs an archive'],
+      [['--from', at('quiet.pcap'), '--for', 'ages'], 2, 'write hours or days'],
+      [['--from', at('nothing.pcap')], 3, 'no such file'],
+      [['--from', at('short.pcap'), '--out', at('short.pcap/below')], 4, 'name another directory with --out'],
+    ] as const) {
+      const run = await learn(...words);
+      expect([run.code, run.stderr], words.join(' ')).toEqual([code, expect.stringContaining(said)]);
+    }
+  });
+});
+
+describe('compared with the baseline', () => {
+  const deviations = (alerts: Report['alerts']): string[] => alerts.filter(({ rule }) => rule.startsWith('baseline-')).map(({ rule, evidence }) => `${rule}: ${evidence}`); // prettier-ignore
+
+  it('the same day is silent', async () => {
+    expect(deviations(await compare(at('quiet.pcap')))).toEqual([]);
+  });
+
+  it('the plant on another day raises nothing that is high', async () => {
+    const another = await simulate('another.pcap', '--seed', '2', '--duration', '60s', '--start', '2026-01-06T06:00:00Z'); // prettier-ignore
+    const alerts = await compare(another);
+    expect(alerts.filter(({ severity }) => severity === 'high' || severity === 'critical')).toEqual([]);
+    expect(alerts.length).toBeGreaterThan(0);
+  });
+
+  it.each(ATTACK_NAMES)('%s is told', async (attack) => {
+    const capture = await simulate(
+      `${attack}.pcap`,
+      '--seed',
+      PLANT,
+      '--duration',
+      '30s',
+      '--attack',
+      attack,
+    );
+    const alerts = await compare(capture);
+    const quiet = new Set((await compare(at('quiet.pcap'))).map(({ rule }) => rule));
+    const rules = [...new Set(alerts.map(({ rule }) => rule))].filter((rule) => !quiet.has(rule)).sort();
+    console.log(`${attack}: ${rules.join(', ')}`);
+    expect(rules).not.toEqual([]);
+    expect(alerts.some(({ rule, severity }) => rules.includes(rule) && severity !== 'low' && severity !== 'info')).toBe(true); // prettier-ignore
+    expect(deviations(alerts).length, 'the baseline has something to say too').toBeGreaterThan(0);
+  });
+
+  it('a directory without a baseline, and one with a broken one, are refused', async () => {
+    mkdirSync(at('broken'));
+    writeFileSync(at('broken/baseline.json'), '{"baseline": 1}');
+    for (const name of ['nowhere', 'broken']) {
+      const { code, stderr } = await runCommand('analyzer', ['analyze', '--baseline', at(name), at('quiet.pcap')]); // prettier-ignore
+      expect([code, stderr]).toEqual([2, expect.stringContaining('learn it with tapline-analyzer learn')]);
+    }
+  });
+});
