@@ -42,7 +42,7 @@ export function analyzeCommand(): Command {
       'Reads captures (PCAP, pcapng, packed or not), directories of them or an archive, in order of time, and reports what they hold: alerts with their ' +
         'evidence and packets, hosts with their roles, protocols with their operations.',
     )
-    .argument('<path...>', 'captures and directories; - is stdin')
+    .argument('<path...>', 'captures and directories; - is stdin, tcp://host:57012 a PCAP-over-IP server')
     .option('--json', 'print the report as JSON', false)
     .option('--html <file>', 'also write the report as one HTML page')
     .addOption(new Option('--flows <format>', 'write flows').choices([...FLOW_FORMATS]))

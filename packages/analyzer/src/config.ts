@@ -8,7 +8,7 @@ import { alertFields } from './publish/publish-fields.ts';
 const server = z
   .string()
   .transform((text, context) => {
-    const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+    const match = /^(?:tcp:\/\/)?(?:\[([0-9A-Fa-f:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
     const name = host.safeParse(match?.[1] ?? match?.[2]);
     const number = Number(match?.[3]);
     if (name.success && number >= 1 && number <= 65_535) return { host: name.data, port: number };

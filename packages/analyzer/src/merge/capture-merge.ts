@@ -12,6 +12,7 @@ import {
   readU32,
 } from '@tapline/shared/packet/record.ts';
 import { FILE_HEADER_BYTES } from '@tapline/shared/pcap/format.ts';
+import { isStream, openStream } from './input-files.ts';
 import { openCapture, type CaptureFile } from '@tapline/shared/pcap/capture-file.ts';
 import { TimeHeap } from '../tail/time-heap.ts';
 
@@ -62,7 +63,9 @@ class Reader {
 
   /** Opens the file and stands on its first packet; false for one without packets. */
   async open(): Promise<boolean> {
-    this.#capture = await openCapture(this.path);
+    this.#capture = isStream(this.path)
+      ? await openCapture(this.path, { stream: await openStream(this.path) })
+      : await openCapture(this.path);
     this.#batches = this.#capture.batches()[Symbol.asyncIterator]();
     return this.#next();
   }
@@ -175,7 +178,7 @@ export async function* mergeCaptures(
       const hasPackets = await reader.open();
       if (hasPackets) heap.push(reader);
       else await reader.close();
-      if (hasPackets && paths.length > OPEN_FILES_MAX && path !== '-') await reader.park();
+      if (hasPackets && paths.length > OPEN_FILES_MAX && path !== '-' && !isStream(path)) await reader.park();
       else readBytes += reader.inputBytes;
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;

@@ -10,9 +10,11 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+
+const MANIFEST = 'MANIFEST.tsv';
 
 export interface LabelledCapture {
   readonly path: string;
@@ -37,8 +39,10 @@ const LABEL_BYTES_MAX = 256 * 1024 * 1024;
 type Row = Readonly<Record<string, string>>;
 
 /** Every capture of the directory that has a label. Throws CONFIG_INVALID for a directory without the tables. */
-export function readLabelledData(directory: string): LabelledCapture[] {
-  const manifest = readTable(join(directory, 'MANIFEST.tsv'));
+export function readLabelledData(place: string): LabelledCapture[] {
+  // The manifest itself may be named as well.
+  const directory = basename(place) === MANIFEST ? dirname(place) : place;
+  const manifest = readTable(join(directory, MANIFEST));
   const labels = new Map(readTable(join(directory, 'LABELS.tsv')).map((row) => [row['path'] ?? '', row]));
   return manifest.flatMap((row) => {
     const name = row['path'] ?? '';
