@@ -4,13 +4,16 @@
  *   simulated plant | capture file | live interface ─▶ tapline-forwarder ═ tunnel on loopback ═▶ tapline-collector
  *
  * It shows the progress, stops both cleanly, reads both archives back from disk and prints the books: what came in, what
- * lies at the edge, what was sent, what lies in the SOC, what was lost, per source, and how to open a file.
+ * lies at the edge, what was sent, what lies in the SOC, what was lost, per source, and how to open a file; then what the analyzer says of it.
  * Exit status: 0 when the books balance, 1 when they do not or a program failed, 2 for wrong arguments, 7 for a file that
  * is no capture.
  */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text as textOf } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
+import type { AnalysisReport } from '@tapline/analyzer/src/report/analysis-report.ts';
 import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { openCapture } from '@tapline/shared/pcap/capture-file.ts';
 import { Presets, SingleBar } from 'cli-progress';
@@ -21,6 +24,7 @@ import { balances, renderSummary, type Run } from './summary.ts';
 
 const SENSOR = 'first-light';
 const PROGRESS_INTERVAL_MS = 250;
+const ALERTS_SHOWN = 12;
 
 const HELP = `npm start: a frame's whole way, from a SPAN port to the SOC's disk, on this machine
 
@@ -209,7 +213,25 @@ async function main(): Promise<number> {
   const disk = await readBooks(edgeDirectory, socDirectory);
   const run: Run = { packetsTotal, forwarder: books, ...disk, edgeDirectory, socDirectory };
   process.stdout.write(options.json ? `${JSON.stringify(run, null, 2)}\n` : renderSummary(run));
+  if (!options.json) await showAlerts(join(directory, 'soc'));
   return balances(run) ? 0 : 1;
+}
+
+/** What the analyzer finds in the SOC's archive: the plant comes with attacks in it. */
+async function showAlerts(archive: string): Promise<void> {
+  const analyzer = new Program('analyzer', ['analyze', '--json', '--no-progress', archive]);
+  const [text, { code }] = await Promise.all([textOf(analyzer.child.stdout as Readable), analyzer.exited]);
+  if (code !== 0 && code !== EXIT_DAMAGED_INPUT) fail('the analyzer', analyzer);
+  const report = JSON.parse(text) as AnalysisReport;
+  const loud = report.alerts.filter(({ severity }) => ['medium', 'high', 'critical'].includes(severity));
+  const lines = loud
+    .slice(0, ALERTS_SHOWN)
+    .map(({ severity, title, evidence }) => `   ${severity.padEnd(7)} ${title}: ${evidence}\n`);
+  const more = loud.length > ALERTS_SHOWN ? `   … and ${loud.length - ALERTS_SHOWN} more\n` : '';
+  process.stdout.write(
+    `\nWhat the analyzer says of it: ${report.flows.total} flows, ${report.hosts.length} hosts, ${loud.length} alerts of medium severity or above\n${lines.join('')}${more}` +
+      `   tapline-analyzer analyze --html report.html ${archive}\n`,
+  );
 }
 
 function say(text: string): void {
