@@ -13,7 +13,7 @@ import { readModel, readModels } from '../../packages/analyzer/src/model/model-f
 import { AlertStore } from '../../packages/analyzer/src/publish/alert-store.ts';
 import { rulesSchema } from '../../packages/analyzer/src/rule/rule-file.ts';
 import type { AttackName } from '../../packages/forwarder/src/simulate/labels.ts';
-import { runCommand, runSound, type Run } from '../support/analyzer-run.ts';
+import { printed, runCommand, runInside, type Run } from '../support/analyzer-run.ts';
 import { writePlant } from '../support/simulated-plant.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'tapline-train-'));
@@ -40,11 +40,11 @@ async function writeLabelled(name: string, testbeds: readonly string[], firstSee
   const labels = ['path\tclass\tattack_type\tpacket_label_file'];
   for (const [index, testbed] of testbeds.entries()) {
     const seed = firstSeed + 10 * index;
-    await writePlant(at(`${name}/${testbed}.pcap`), { seed, seconds: 12 });
+    await writePlant(at(`${name}/${testbed}.pcap`), { seed, seconds: 8 });
     manifest.push(`${testbed}.pcap\tbenign\t${testbed}`);
     for (const [number, attack] of ATTACKS.entries()) {
       const file = `${testbed}-${attack}`;
-      const told = await writePlant(at(`${name}/${file}.pcap`), { seed: seed + number + 1, seconds: 12, attacks: [attack] }); // prettier-ignore
+      const told = await writePlant(at(`${name}/${file}.pcap`), { seed: seed + number + 1, seconds: 8, attacks: [attack] }); // prettier-ignore
       const ranges = told.flatMap((label) => [...label.ranges]).sort(([a], [b]) => a - b);
       writeFileSync(at(`${name}/${file}.ranges.csv`), ranges.map((range) => `${range.join(',')}\n`).join(''));
       manifest.push(`${file}.pcap\tattack\t${testbed}`);
@@ -55,8 +55,8 @@ async function writeLabelled(name: string, testbeds: readonly string[], firstSee
   writeFileSync(at(`${name}/LABELS.tsv`), `${labels.join('\n')}\n`);
 }
 
-const command = (...words: string[]): Promise<Run> => runCommand('analyzer', words);
-const sound = (...words: string[]): Promise<string> => runSound('analyzer', words);
+const command = (...words: string[]): Promise<Run> => runInside(words);
+const sound = async (...words: string[]): Promise<string> => printed(await runInside(words));
 
 /** Everything about one capture with these models, as `analyze --models` does it. */
 async function analyzed(capture: string, models: string, shadows?: string): Promise<Analysis & { scores: Record<string, number>[] }> {
@@ -238,7 +238,7 @@ describe('a model', () => {
       ['analyze', at('unseen/east.pcap')],
       ['evaluate', 'level1', '--data', at('unseen')],
     ]) {
-      const run = await command(...words, '--models', at('touched'));
+      const run = await runCommand('analyzer', [...words, '--models', at('touched')]);
       expect([run.code, run.stdout]).toEqual([2, '']);
       expect(run.stderr).toContain(`${path} is refused: its SHA-256 is not the one in its manifest; copy both files again`); // prettier-ignore
     }

@@ -21,7 +21,7 @@ import { systemFiles } from '@tapline/shared/system/files.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { SEVERITIES } from './alert/finding.ts';
 import { LogOutlet, type AlertOutlet } from './alert-outlet.ts';
-import { readBaseline, type Baseline } from './asset/baseline.ts';
+import { baselineOf, readBaseline, type Baseline } from './asset/baseline.ts';
 import { sensorBooks, sumOfEngines, trafficRows } from './books.ts';
 import { Checkpointer } from './checkpoint/checkpointer.ts';
 import type { AnalyzerConfig } from './config.ts';
@@ -415,7 +415,7 @@ class Analyzer implements RunningDaemon {
   #stationOf(sensor: string): SensorStation {
     const known = this.#stations.get(sensor);
     if (known !== undefined) return known;
-    const baseline = this.#baseline?.sensors[sensor];
+    const baseline = baselineOf(this.#baseline ?? undefined, sensor);
     const options = {
       sensor,
       rules: this.#rules.rules,

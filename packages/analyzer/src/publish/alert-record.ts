@@ -41,7 +41,7 @@ export interface AlertRecord {
   readonly rule: string;
   readonly title: string;
   readonly severity: Severity;
-  /** 0 to 1. */
+  /** 0 to 1; the error of an autoencoder may be more. */
   readonly score: number;
   readonly technique: Technique | null;
   /** Addresses (IP or MAC); '' where there is nobody to name. */

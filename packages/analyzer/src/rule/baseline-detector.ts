@@ -13,6 +13,7 @@ import type { Rules } from './rule-file.ts';
 /** A rhythm is one when its gaps differ by less than this, deviation over mean, in so many repetitions. */
 const RHYTHM_JITTER = 0.3;
 const RHYTHM_COUNT = 20;
+const VALUES_MIN = 5;
 /** Gaps that are averaged before a rhythm is called changed. */
 const RHYTHM_GAPS = 10;
 /** A host that was heard less often has no habit of talking. */
@@ -159,6 +160,8 @@ export function createBaselineDetector(
     what: string,
   ): void {
     if (Number.isNaN(value) || known.min === null || known.max === null) return;
+    // A few samples are no range.
+    if (known.count < VALUES_MIN) return;
     const margin = Math.max(1e-9, (known.max - known.min) * rules.baseline_value.margin);
     if (value >= known.min - margin && value <= known.max + margin) return;
     found('baseline_value', 'A value outside its range', 'T0836', flow, about, `${what} is ${value}; the baseline knows ${known.min} to ${known.max}`); // prettier-ignore
