@@ -188,7 +188,7 @@ describe('a program', () => {
 });
 
 describe('a value', () => {
-  const ranged = learnt([100, 150, 200].flatMap((value, i) => read(HMI, PLC, i * SECOND, value)));
+  const ranged = learnt([100, 150, 120, 180, 200].flatMap((value, i) => read(HMI, PLC, i * SECOND, value)));
   const speaks = (value: number, rules: object = {}): string[] => deviations(ranged, read(HMI, PLC, 0, value), rules); // prettier-ignore
 
   it('inside its range, or beyond it by less than the margin, is silent', () => {
@@ -211,9 +211,14 @@ describe('a value', () => {
   });
 
   it('that never changed has no margin', () => {
-    const constant = learnt(read(HMI, PLC, 0, 7));
+    const constant = learnt([0, 1, 2, 3, 4].flatMap((i) => read(HMI, PLC, i * SECOND, 7)));
     expect(deviations(constant, read(HMI, PLC, 0, 7))).toEqual([]);
     expect(deviations(constant, read(HMI, PLC, 0, 8))).toEqual(['baseline-value']);
+  });
+
+  it('that was seen a few times only has no range yet', () => {
+    const fresh = learnt([0, 1, 2].flatMap((i) => read(HMI, PLC, i * SECOND, 7)));
+    expect(deviations(fresh, read(HMI, PLC, 0, 500))).toEqual([]);
   });
 
   it('of an operation without values is never compared', () => {
