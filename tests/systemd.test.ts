@@ -123,7 +123,8 @@ describe('the service manager is told', () => {
 const CONFIGS: Record<(typeof NAMES)[number], string> = {
   forwarder: `capture: {driver: afpacket, interface: lo, bpf_filter: udp port 1}\noutput_directories: {pcap_raw_output_path: ${directory}/edge}\n`,
   collector: `port: 0\nprotocol: tcp\nbind: 127.0.0.1\noutput_directories: {pcap_raw_output_path: ${directory}/soc}\n`,
-  analyzer: `input: {directory: ${directory}}\n`,
+  // With its bus and store: ZeroMQ and SQLite make calls of their own.
+  analyzer: `input: {directory: ${directory}}\nalerts: {store: {path: ${directory}/alerts.db}, bus: {listen: '127.0.0.1:0', replay: '127.0.0.1:0'}}\n`,
 };
 
 function configOf(name: (typeof NAMES)[number], more = ''): string {

@@ -14,6 +14,7 @@ export function sumOfEngines(stations: readonly SensorStation[]): Books {
     flows: { ...engine.flows.counters, flowsOpenNow: engine.flows.size },
     dissection: { ...engine.dissection.counters },
     desk: { ...engine.desk.counters },
+    inventoryFull: { ...engine.inventory.full },
   }));
   return { sensorsNow: stations.length, ...sumOfBooks(all) };
 }

@@ -416,6 +416,8 @@ class Analyzer implements RunningDaemon {
     const known = this.#stations.get(sensor);
     if (known !== undefined) return known;
     const baseline = baselineOf(this.#baseline ?? undefined, sensor);
+    if (this.#baseline !== null && baseline === undefined)
+      this.#context.log.warn({ sensor, known: Object.keys(this.#baseline.sensors).slice(0, 10) }, 'The baseline knows nothing of this sensor; nothing deviates there.'); // prettier-ignore
     const options = {
       sensor,
       rules: this.#rules.rules,

@@ -82,7 +82,7 @@ export class FlowScoring {
     return Object.fromEntries(
       this.#active.map(({ manifest, isShadow, counters, lastScore }) => [
         `${manifest.name}${isShadow ? '-shadow' : ''}`,
-        { ...counters, lastScore },
+        { ...counters, scoreNow: lastScore },
       ]),
     );
   }

@@ -48,7 +48,7 @@ export class PacketScoring {
   get books(): Record<string, Record<string, number>> {
     return this.#manifest === null
       ? {}
-      : { [this.#manifest.name]: { ...this.counters, lastScore: this.lastScore } };
+      : { [this.#manifest.name]: { ...this.counters, scoreNow: this.lastScore } };
   }
 
   add(flow: Flow, view: PacketView, host: Pick<ScoringHost, 'report'>): void {

@@ -19,7 +19,7 @@ export function exportCommand(alert: Alert): string {
     const archive = alert.sensor === '.' ? dirname(slice.file) : dirname(dirname(slice.file));
     const sensor = alert.sensor === '.' ? [] : ['--sensor', alert.sensor];
     const host = hosts[0] === undefined ? [] : ['--host', hosts[0]];
-    return ['tapline-collector export', quote(archive), ...sensor, ...host, '--from', from, '--to', to, '-w - | wireshark -k -i -'].join(' '); // prettier-ignore
+    return ['tapline-collector export -a', quote(archive), ...sensor, ...host, '--from', from, '--to', to, '-w - | wireshark -k -i -'].join(' '); // prettier-ignore
   }
   const filter = [
     `frame.time_epoch >= ${((alert.scope.fromUs - MARGIN_US) / 1e6).toFixed(6)}`,
