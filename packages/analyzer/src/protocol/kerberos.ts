@@ -2,7 +2,7 @@
  * Kerberos 5 (RFC 4120), as far as guessing and forging show in it: which message, for whom, with which encryption, and why it was refused. BER, each message
  * in an application tag that is its kind; over TCP with four bytes of length before it.
  *
- *   AS-REQ 0x6a   AS-REP 0x6b   TGS-REQ 0x6c   TGS-REP 0x6d   AP-REQ 0x6e   KRB-ERROR 0x7e { … [6] error-code … }
+ *   AS-REQ 0x6a { … [4] body { … [8] encryption types … } }   AS-REP 0x6b   TGS-REQ 0x6c   TGS-REP 0x6d   AP-REQ 0x6e   KRB-ERROR 0x7e { … [6] error-code … }
  */
 import { createElement, findElement, readElement } from './ber.ts';
 import { be32 } from './byte-reader.ts';
@@ -17,9 +17,15 @@ const KINDS: ReadonlyMap<number, string> = new Map([
   [0x6f, 'ap-rep'],
   [0x7e, 'error'],
 ]);
+const KIND_AS_REQ = 0x6a;
+const KIND_TGS_REQ = 0x6c;
 const KIND_ERROR = 0x7e;
 const TAG_SEQUENCE = 0x30;
 const TAG_ERROR_CODE = 0xa6;
+const TAG_BODY = 0xa4;
+const TAG_ENCRYPTION_TYPES = 0xa8;
+const TAG_INTEGER = 0x02;
+const ENCRYPTION_TYPES_MAX = 8;
 const ERRORS: ReadonlyMap<number, string> = new Map([
   [6, 'principal-unknown'],
   [7, 'service-unknown'],
@@ -40,6 +46,20 @@ const inner = createElement();
 const field = createElement();
 const operation = createOperation('kerberos');
 
+/** `etype:23,18`: what the client offers, in its order, from the request that `outer` holds; '' where it cannot be read. */
+function encryptionTypes(bytes: Uint8Array): string {
+  const path = [TAG_SEQUENCE, TAG_BODY, TAG_SEQUENCE, TAG_ENCRYPTION_TYPES, TAG_SEQUENCE];
+  let { from, to } = outer;
+  for (const tag of path) {
+    if (!findElement(inner, bytes, from, to, tag)) return '';
+    ({ from, to } = inner);
+  }
+  const types: number[] = [];
+  for (let at = from; types.length < ENCRYPTION_TYPES_MAX && readElement(field, bytes, at, to); at = field.to)
+    if (field.tag === TAG_INTEGER && field.to > field.from) types.push(((bytes[field.to - 1] as number) << 24) >> 24); // prettier-ignore
+  return types.length === 0 ? '' : `etype:${types.join(',')}`;
+}
+
 function dissect(message: Message, at: number, sink: Sink): void {
   const { bytes, end } = message;
   if (!readElement(outer, bytes, at, end)) return;
@@ -50,6 +70,7 @@ function dissect(message: Message, at: number, sink: Sink): void {
   operation.name = name;
   operation.action = 'session';
   operation.isResponse = !message.isFromClient;
+  if (outer.tag === KIND_AS_REQ || outer.tag === KIND_TGS_REQ) operation.object = encryptionTypes(bytes);
   if (outer.tag === KIND_ERROR && findElement(inner, bytes, outer.from, outer.to, TAG_SEQUENCE)) {
     if (findElement(field, bytes, inner.from, inner.to, TAG_ERROR_CODE) && readElement(field, bytes, field.from, field.to)) {
       const code = field.to > field.from ? (bytes[field.to - 1] as number) : 0;

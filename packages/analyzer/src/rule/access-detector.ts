@@ -3,8 +3,9 @@
  * Internet, and sessions through which one machine is operated from another. Mostly things to know, not attacks: each is told once for a client and a way.
  */
 import type { Severity } from '../alert/finding.ts';
-import type { Flow } from '../flow/flow.ts';
+import { SENT_SYN, type Flow } from '../flow/flow.ts';
 import { NetworkList, isGroupAddress } from '../asset/networks.ts';
+import { BACKWARD, FORWARD, PAYLOAD } from '../flow/flow-columns.ts';
 import { PROTO_TCP, PROTO_UDP } from '../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from './detector.ts';
 import { KeyedWindows, memberCount } from './keyed-window.ts';
@@ -31,6 +32,12 @@ const STRANGERS_WINDOW_US = 600_000_000;
 /** So many strangers at one controller are no mistake in the list. */
 const CROWD_MIN = 20;
 
+/** Ports above 1023 whose protocols are not read here, and are no riddle. */
+const KNOWN_PORTS: ReadonlySet<number> = new Set([
+  1089, 1090, 1091, 1217, 1433, 1521, 1723, 1883, 1911, 1962, 2049, 2222, 2223, 3128, 3268, 3269, 3306, 4712, 4713, 4911, 5007, 5060, 5061, 5094, 5222, 5432, 5450,
+  5671, 5672, 6379, 6881, 8086, 8883, 9100, 9600, 11740, 18245, 18246, 20547, 34962, 34963, 34964, 48898, 55000, 61616, 62351,
+]); // prettier-ignore
+
 export function createAccessDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
   const ports = new Set(rules.sensitive_access.ports);
   const allowed = new NetworkList(rules.sensitive_access.allow);
@@ -38,7 +45,7 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
   const strangers = new KeyedWindows(STRANGERS_WINDOW_US);
 
   function found(
-    rule: 'sensitive_access' | 'internet_access' | 'remote_access',
+    rule: 'sensitive_access' | 'internet_access' | 'remote_access' | 'foreign_hosts' | 'unknown_service',
     title: string,
     technique: string,
     flow: Flow,
@@ -47,7 +54,8 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
     severity: Severity = rules[rule].severity,
   ): void {
     const { client, server, serverPort: port } = flow;
-    const isPair = rule === 'remote_access';
+    const isPair = rule === 'remote_access' || rule === 'unknown_service';
+    const isClient = rule === 'internet_access' || rule === 'foreign_hosts';
     report(
       {
         rule: rule.replaceAll('_', '-'),
@@ -67,7 +75,7 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
             ? client
             : `${client} ${port}`,
         // Only the flows that are told of: others may use the same port and be allowed to.
-        scope: { client: isPair || rule === 'internet_access' ? client : '', ...(isPair ? { server, serverPort: port } : {}), fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
+        scope: { client: isPair || isClient ? client : '', ...(isPair ? { server, serverPort: port } : {}), fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
       },
       flow,
     );
@@ -75,6 +83,15 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
 
   return {
     state: { strangers },
+    flowEnded(flow, values, nowUs) {
+      // A conversation in which both spoke, on a port that is registered for nothing, in no protocol that is known here.
+      if (!rules.unknown_service.enabled || flow.protocol !== PROTO_TCP || flow.service !== '') return;
+      const both = (values[flow.row + FORWARD + PAYLOAD] as number) > 0 && (values[flow.row + BACKWARD + PAYLOAD] as number) > 0; // prettier-ignore
+      if (!both || flow.serverPort < 1024 || flow.wasReversed || KNOWN_PORTS.has(flow.serverPort)) return;
+      if ((flow.clientState & SENT_SYN) === 0 || !internal.has(flow.client)) return;
+      found('unknown_service', 'A conversation that nobody knows', 'T0885', flow, `${flow.client} and ${flow.server} talk on port ${flow.serverPort} in a protocol that is not known here`, nowUs); // prettier-ignore
+    },
+
     flowAnswered(flow, nowUs) {
       const { client, server, serverPort: port, protocol } = flow;
       if ((protocol !== PROTO_TCP && protocol !== PROTO_UDP) || isGroupAddress(server)) return;
@@ -85,6 +102,8 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
       }
       if (rules.internet_access.enabled && internal.has(client) && !internal.has(server))
         found('internet_access', 'A host of the plant talks to the Internet', 'T0883', flow, `${client} talks with ${server} port ${port}`, nowUs); // prettier-ignore
+      if (rules.foreign_hosts.enabled && !internal.has(client) && !internal.has(server) && !isGroupAddress(client))
+        found('foreign_hosts', 'Two hosts that are not of the plant talk on its network', 'T0883', flow, `${client} talks with ${server} port ${port}; if these are the plant's, they belong into internal_networks`, nowUs); // prettier-ignore
       const remote = protocol === PROTO_TCP ? REMOTE.get(port) : undefined;
       if (remote !== undefined && rules.remote_access.enabled)
         found('remote_access', 'A machine is operated from another', 'T0886', flow, `${client} has a session with ${server} over ${remote}`, nowUs); // prettier-ignore

@@ -76,8 +76,9 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   function severityOf(rule: Parameters<typeof found>[0], targets: number, flow: Flow | null): Severity {
     const wanted = rules[rule].severity;
     if (flow === null || rule === 'scan_vertical') return wanted;
-    // File sharing calls strangers on ports of its own and is answered by few: to be known, but nobody is attacked.
-    const isPeerToPeer = flow.serverPort >= 1024 && !internal.has(flow.server) && rule !== 'scan_protocol';
+    // File sharing calls strangers and is answered by few: to be known, but nobody is attacked.
+    const isPeerToPeer =
+      isFileSharing(flow.serverPort) && !internal.has(flow.server) && rule !== 'scan_protocol';
     if (isPeerToPeer && internal.has(flow.client)) return 'low';
     // A dozen hosts may be a tool that looks for its devices; five dozen are not.
     return rule === 'scan_horizontal' && targets < WIDE_SCAN_HOSTS ? 'medium' : wanted;
@@ -141,6 +142,11 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
+}
+
+/** Gnutella, BitTorrent, eDonkey, Direct Connect, Soulseek. */
+function isFileSharing(port: number): boolean {
+  return (port >= 6346 && port <= 6348) || (port >= 6881 && port <= 6999) || port === 51_413 || (port >= 4661 && port <= 4672) || port === 411 || port === 412 || port === 2234; // prettier-ignore
 }
 
 export interface ArpMessage {

@@ -21,6 +21,9 @@ const MAC_A = '02:00:00:00:00:0a';
 const MAC_B = '02:00:00:00:00:0b';
 const NOBODY = '00:00:00:00:00:00';
 
+/** AS-REQ that offers RC4 (23) and nothing else. */
+const TICKET_REQUEST = Buffer.from('6a173015a103020105a20302010aa4093007a8053003020117', 'hex');
+
 type Line = readonly ['>' | '<', string | Uint8Array];
 
 /** A whole connection: handshake, the lines, both ends. */
@@ -391,5 +394,37 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0886',
+  },
+  {
+    rule: 'foreign-hosts',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`8.8.4.4:${5000 + i}`, '8.8.8.8:9999', [['>', 'hello'], ['<', 'world']], i * SECOND), // prettier-ignore
+    source: '8.8.4.4',
+    destination: '8.8.8.8',
+    technique: 'T0883',
+  },
+  {
+    rule: 'unknown-service',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:4433`, [['>', 'hello'], ['<', 'world']], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0885',
+  },
+  {
+    rule: 'weak-kerberos',
+    rules: {},
+    threshold: 1,
+    event: (i) => [
+      {
+        timeUs: i * SECOND,
+        frame: udp(`${ATTACKER}:${5000 + i}`, `${VICTIM}:88`, { payload: TICKET_REQUEST }),
+      },
+    ],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0859',
   },
 ];
