@@ -163,12 +163,12 @@ describe('killed again and again while the archive grows, the analyzer', () => {
     const alerts = join(directory, 'kill-alerts.jsonl');
     const flows = join(directory, 'kill-conn.log');
     const text =
-      `input: {directory: ${archive}, poll_interval: 50ms, reorder_window: 4s}\nstate_directory: ${directory}/state\ncheckpoint_interval: 1s\n` +
+      `input: {directory: ${archive}, poll_interval: 50ms, reorder_window: 12s}\nstate_directory: ${directory}/state\ncheckpoint_interval: 1s\n` +
       `alerts_file: ${alerts}\nflows: {format: json, file: ${flows}}\nstatistics_interval: 1s\n`;
     const seed = Number(process.env['TAPLINE_SEED'] ?? Date.now() % 1_000_000);
     console.log(`seed ${seed}`);
     const prng = new Prng(seed);
-    // Ten times as fast as the clock: a poll that is held up for a third of a second still finds everything within the window.
+    // Ten times as fast as the clock: a poll that is held up for a second still finds everything within the window.
     const writing = (async () => {
       const beganMs = performance.now();
       for (let at = 0; at < SECONDS; at = (performance.now() - beganMs) / 100) {
@@ -206,16 +206,21 @@ describe('killed again and again while the archive grows, the analyzer', () => {
     expect(books['merge']).toMatchObject({ packetsIn: packets.length, packetsOut: packets.length, packetsLate: 0, packetsHeldNow: 0 }); // prettier-ignore
     expect(books['tail']).toMatchObject({ segments: readdirSync(join(archive, 'probe')).length, segmentsGone: 0, segmentsDamaged: 0 }); // prettier-ignore
     expect(books['flows']?.['flows']).toBe(analysis.engines[0]?.flows.counters.flows);
-    const expected = analysis.alerts.map(({ id }) => id).sort();
-    expect(expected.length).toBeGreaterThan(3);
-    expect([...alertsIn(alerts).keys()].sort()).toEqual(expected);
-    const bySeverity = Object.values(books['alerts'] as Record<string, number>);
-    expect(bySeverity.reduce((sum, count) => sum + count, 0)).toBe(expected.length);
     // The two flows of the end are still open.
     const told = readdirSync(directory)
       .filter((name) => name.startsWith('kill-conn_'))
       .flatMap((name) => readFileSync(join(directory, name), 'utf8').trimEnd().split('\n'))
       .map((line) => (JSON.parse(line) as { uid: string }).uid);
+    // Models have not seen those two yet.
+    const isScored = ({ rule, flows }: Alert): boolean => !rule.startsWith('model-') || flows.some((uid) => told.includes(uid)); // prettier-ignore
+    const expected = analysis.alerts
+      .filter(isScored)
+      .map(({ id }) => id)
+      .sort();
+    expect(expected.length).toBeGreaterThan(3);
+    expect([...alertsIn(alerts).keys()].sort()).toEqual(expected);
+    const bySeverity = Object.values(books['alerts'] as Record<string, number>);
+    expect(bySeverity.reduce((sum, count) => sum + count, 0)).toBe(expected.length);
     expect(told).toHaveLength(uids.length - 2);
     expect(new Set(told).size).toBe(told.length);
     expect(told.every((uid) => uids.includes(uid))).toBe(true);
@@ -264,7 +269,7 @@ describe('the same packets', () => {
     };
     const [live, tailed] = await Promise.all([
       run('live', `{tcp: "127.0.0.1:${port}", sensor: probe}`),
-      run('tailed', `{directory: ${archive}, poll_interval: 50ms, reorder_window: 4s}`),
+      run('tailed', `{directory: ${archive}, poll_interval: 50ms, reorder_window: 12s}`),
     ]);
     server.close();
     const files = await run('files', `{files: [${archive}]}`);
