@@ -14,6 +14,8 @@ export interface Scope {
   /** Either end. */
   readonly host?: string;
   readonly server?: string;
+  /** Between these two, whoever opened the flow. */
+  readonly pair?: readonly [string, string];
   readonly serverPort?: number;
   readonly protocol?: number;
   readonly service?: string;

@@ -15,7 +15,7 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
   const severe = new Set<string>();
   for (const alert of alerts) {
     if (severityRank(alert.severity) >= MALICIOUS_FROM) severe.add(alert.id);
-    const address = alert.scope.client ?? alert.scope.server ?? alert.scope.host;
+    const address = alert.scope.client ?? alert.scope.server ?? alert.scope.host ?? alert.scope.pair?.[0];
     if (address === undefined) {
       if (Object.keys(alert.scope).length > 2) anybody.push(alert);
       continue;
@@ -38,6 +38,7 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
 export function isInScope(record: FlowRecord, scope: Scope): boolean {
   if (scope.client !== undefined && scope.client !== record.client) return false;
   if (scope.host !== undefined && scope.host !== record.client && scope.host !== record.server) return false;
+  if (scope.pair !== undefined && !isBetween(record, scope.pair)) return false;
   if (scope.server !== undefined && scope.server !== record.server) return false;
   if (scope.serverPort !== undefined && scope.serverPort !== record.serverPort) return false;
   if (scope.protocol !== undefined && scope.protocol !== record.protocol) return false;
@@ -46,4 +47,8 @@ export function isInScope(record: FlowRecord, scope: Scope): boolean {
   const startUs = record.ts * 1e6;
   // Seconds as doubles lose a fraction of a microsecond.
   return startUs <= scope.toUs + 1 && startUs + record.duration * 1e6 >= scope.fromUs - 1;
+}
+
+function isBetween({ client, server }: FlowRecord, [a, b]: readonly [string, string]): boolean {
+  return (client === a && server === b) || (client === b && server === a);
 }

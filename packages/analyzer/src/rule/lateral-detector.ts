@@ -11,6 +11,7 @@ import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
 const SMB_PORTS: ReadonlySet<number> = new Set([139, 445]);
+const WINRM_PORTS: ReadonlySet<number> = new Set([5985, 5986]);
 
 interface Means {
   readonly title: string;
@@ -57,6 +58,7 @@ const EXPLOITS: Readonly<Record<string, string>> = {
 
 const SQL_BROWSER_PORT = 1434;
 const SLAMMER_BYTES_MIN = 97;
+const AROUND_US = 30_000_000;
 const RC4_ONLY = 'etype:23';
 const EXECUTABLE = /\.(exe|dll|bat|cmd|ps1|vbs|scr|sys|msi|hta)$/i;
 const ADMIN_SHARE = /\\(admin\$|c\$|d\$)$/i;
@@ -94,7 +96,8 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
         protocol: flow.service,
         evidence,
         group,
-        scope: { client: flow.client, ...(rule === 'smb-spread' ? { serverPort: flow.serverPort } : { server: flow.server }), fromUs, toUs: nowUs }, // prettier-ignore
+        // One machine in the hands of another: what else the two say to each other around it belongs to it.
+        scope: rule === 'smb-spread' ? { client: flow.client, serverPort: flow.serverPort, fromUs, toUs: nowUs } : { pair: [flow.client, flow.server], fromUs: fromUs - AROUND_US, toUs: nowUs + AROUND_US }, // prettier-ignore
       },
       flow,
     );
@@ -109,6 +112,16 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
       const window = spread.add(`${flow.client} ${flow.serverPort}`, view.timeUs, flow.server);
       if (rules.smb_spread.enabled && memberCount(window) >= rules.smb_spread.hosts)
         found('smb-spread', 'One host reaches for many file services', rules.smb_spread.severity, 'T0867', flow, `${flow.client} went to ${memberCount(window)} hosts on port ${flow.serverPort} in ${seconds(window, view.timeUs)}`, view.timeUs, window.startUs, flow.client); // prettier-ignore
+    },
+
+    flowAnswered(flow, nowUs) {
+      if (
+        flow.protocol !== PROTO_TCP ||
+        !WINRM_PORTS.has(flow.serverPort) ||
+        !rules.remote_administration.enabled
+      )
+        return;
+      found('remote-administration', 'Commands are run on another machine (WinRM)', rules.remote_administration.severity, 'T0886', flow, `${flow.client} uses WinRM of ${flow.server}`, nowUs); // prettier-ignore
     },
 
     fact(flow, key, value, nowUs) {

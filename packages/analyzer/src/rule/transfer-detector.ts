@@ -44,7 +44,7 @@ export function createTransferDetector(rules: Rules, report: Report): Detector {
         protocol: flow.service || 'tcp',
         evidence,
         group: `${flow.client} ${flow.server} ${flow.serverPort}`,
-        scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
+        scope: rule === 'remote-shell' ? { pair: [flow.client, flow.server], fromUs: flow.startUs, toUs: nowUs } : { client: flow.client, server: flow.server, serverPort: flow.serverPort, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
       },
       flow,
     );
