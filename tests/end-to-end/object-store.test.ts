@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ObjectStore, elementOf } from '@tapline/shared/objects/object-store.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { contentOf, packetsOfFile, type SeenPacket } from '../support/captured.ts';
@@ -32,7 +33,13 @@ it('the S3 server is installed', () => {
 
 beforeAll(async () => {
   await server.start();
-  expect((await server.request('PUT', 'tapline')).status).toBe(200);
+  // The proxy answers before the servers behind it do: on a busy machine its first answers are 503.
+  let status = 503;
+  for (let tries = 0; status === 503 && tries < 60; tries++) {
+    if (tries > 0) await sleep(500);
+    ({ status } = await server.request('PUT', 'tapline'));
+  }
+  expect(status).toBe(200);
   const simulate = new Program('forwarder', [
     'simulate',
     '-o',
