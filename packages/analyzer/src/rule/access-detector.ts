@@ -69,11 +69,7 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
         port,
         protocol: flow.service || protocolName(flow.protocol),
         evidence,
-        group: isPair
-          ? `${client} ${server} ${port}`
-          : rule === 'internet_access'
-            ? client
-            : `${client} ${port}`,
+        group: isPair ? `${client} ${server} ${port}` : isClient ? client : `${server} ${port}`,
         // Only the flows that are told of: others may use the same port and be allowed to.
         scope: { client: isPair || isClient ? client : '', ...(isPair ? { server, serverPort: port } : {}), fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
       },

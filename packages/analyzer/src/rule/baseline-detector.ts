@@ -47,7 +47,7 @@ export function createBaselineDetector(
   const pairs = new Map<string, KnownPair>();
   for (const { client, server, service, port, operations } of baseline.pairs)
     // Two lines of a baseline may share a service (EtherNet/IP on TCP and UDP) or a port: what either knows is known.
-    for (const what of [`${service} ${port}`, service, String(port)]) {
+    for (const what of [service, String(port)]) {
       const key = `${client} ${server} ${what}`;
       pairs.set(key, merged(pairs.get(key), operations));
     }
@@ -132,7 +132,8 @@ export function createBaselineDetector(
     operation(flow, operation, nowUs) {
       if (!OT_SERVICES.has(operation.protocol)) return;
       const ends = `${flow.client} ${flow.server}`;
-      const pair = pairs.get(`${ends} ${operation.protocol} ${flow.serverPort}`) ?? pairs.get(`${ends} ${operation.protocol}`) ?? pairs.get(`${ends} ${flow.serverPort}`); // prettier-ignore
+      // All that was seen at this port comes first: a line's service is the one its last conversation had, so another line may bear the name.
+      const pair = pairs.get(`${ends} ${flow.serverPort}`) ?? pairs.get(`${ends} ${operation.protocol}`); // prettier-ignore
       const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
       const about = { source: flow.client, destination: flow.server, group: `${flow.client} ${flow.server} ${operation.name} ${operation.object}`, timeUs: nowUs }; // prettier-ignore
       const key = operationKey(operation);

@@ -17,12 +17,13 @@ const AMPLIFIERS: ReadonlySet<number> = new Set([
 ]); // prettier-ignore
 /** Share of connections that were never finished, above which it is no accident. */
 const HALF_OPEN_SHARE = 0.75;
-/** Share of packets that were answered, below which nobody wants them. */
+/** Type of an echo request (RFC 792). */
 const ICMP_ECHO = 8;
 /** Ports that announce themselves to groups. */
 const GROUP_PORTS: ReadonlySet<number> = new Set([69, 123, 137, 427, 520, 1900, 3702, 5353, 5683, 10001]);
 const REFLECTORS_MIN = 4;
 const SPRAY_SENDERS_MIN = 20;
+/** Share of packets that were answered, below which nobody wants them. */
 const ANSWERED_SHARE = 0.1;
 
 export function createFloodDetector(rules: Rules, report: Report): Detector {
