@@ -7,18 +7,14 @@ import { mergeCaptures } from './merge/capture-merge.ts';
 import { baselineOf, type Baseline } from './asset/baseline.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { Engine, type EngineEvents } from './engine.ts';
-import type { FlowOptions } from './flow/flow-table.ts';
 import type { InputFile } from './merge/input-files.ts';
-import { FlowScoring } from './model/flow-scoring.ts';
 import type { LoadedModel } from './model/model-file.ts';
-import { PacketScoring } from './model/packet-scoring.ts';
-import { Scorer } from './model/scorer.ts';
 import type { Rules } from './rule/rule-file.ts';
+import { ScoringStation } from './scoring-station.ts';
 
 export interface AnalysisOptions {
   readonly files: readonly InputFile[];
   readonly rules: Rules;
-  readonly flows?: Partial<FlowOptions>;
   readonly signal?: AbortSignal;
   flowEnded?: EngineEvents['flowEnded'];
   packet?: EngineEvents['packet'];
@@ -31,8 +27,6 @@ export interface AnalysisOptions {
   readonly shadows?: readonly LoadedModel[];
   /** `share` of the input, 0 to 1. */
   progress?(share: number, packets: number): void;
-  /** For each engine, before its first packet. */
-  engine?(engine: Engine): void;
 }
 
 export interface Analysis {
@@ -60,13 +54,9 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
   let firstTs = Infinity;
   let lastTs = -Infinity;
 
-  const models = [...(options.models ?? []), ...(options.shadows ?? [])];
-  const scorer = models.length > 0 ? new Scorer() : null;
-  const scoring = scorer === null ? null : new FlowScoring(scorer, true);
-  await scoring?.use(options.models ?? [], options.shadows ?? []);
-
-  const packetScoring = scorer === null ? null : new PacketScoring(scorer, true);
-  await packetScoring?.use(options.models ?? []);
+  const { models = [], shadows = [] } = options;
+  const hasModels = models.length + shadows.length > 0;
+  const scoring = hasModels ? await ScoringStation.of({ models, shadows }, true) : null;
 
   const engineOf = (sensor: string): Engine => {
     const known = engines.get(sensor);
@@ -78,22 +68,20 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
         rules: options.rules,
         fileName,
         ...(baseline === undefined ? {} : { baseline }),
-        ...(options.flows === undefined ? {} : { flows: options.flows }),
       },
       {
         alert: (alert) => alerts.set(alert.id, alert),
         packet: (flow, view) => {
           options.packet?.(flow, view);
-          if (flow !== null) packetScoring?.add(flow, view, engine);
+          scoring?.packet(flow, view, engine);
         },
         flowEnded: (flow, values, owner) => {
           options.flowEnded?.(flow, values, owner);
-          scoring?.add(flow, values, owner);
+          scoring?.flowEnded(flow, values, owner);
         },
       },
     );
     engines.set(sensor, engine);
-    options.engine?.(engine);
     return engine;
   };
 
@@ -117,22 +105,16 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
     firstTs = Math.min(firstTs, readU32(run.bytes, run.from) + readU32(run.bytes, run.from + 4) / 1e9);
     lastTs = Math.max(lastTs, engine.clockUs / 1e6);
     if (options.signal?.aborted === true) break;
-    if (scoring?.isBusy === true) {
-      await scoring.settled();
-      await packetScoring?.settled();
-    }
+    if (scoring?.isBusy === true) await scoring.settled();
   }
   for (const engine of engines.values()) engine.finish();
-  scoring?.flush();
-  packetScoring?.flush();
   await scoring?.settled();
-  await packetScoring?.settled();
   for (const engine of engines.values()) engine.desk.flush();
-  await scorer?.close();
+  await scoring?.close();
   options.progress?.(1, packets);
   return {
     engines: [...engines.values()],
-    models: { ...scoring?.books, ...packetScoring?.books },
+    models: scoring?.modelBooks ?? {},
     alerts: [...alerts.values()].sort((a, b) => a.firstUs - b.firstUs),
     damaged,
     packets,

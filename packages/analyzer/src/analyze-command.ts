@@ -101,7 +101,7 @@ async function analyze(paths: readonly string[], options: AnalyzeOptions): Promi
       flowEnded: (flow, values, engine) => {
         total++;
         held.push(flowRecord(flow, values, engine.sensor));
-        if (held.length >= FLOWS_HELD_MAX) release(engine.alertsSoFar);
+        if (held.length >= FLOWS_HELD_MAX) release(engine.desk.alerts);
       },
       packets: (engine, packets) => {
         timeline.add(engine.clockUs, packets);

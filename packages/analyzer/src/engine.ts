@@ -48,7 +48,7 @@ export interface EngineOptions {
 }
 
 export interface EngineEvents {
-  /** Each packet, after it was added to its flow; for labelled data. */
+  /** Each packet, after it was added to its flow and before the next one comes: `view` is lent. */
   packet?(flow: Flow | null, view: PacketView): void;
   alert(alert: Alert, isNew: boolean): void;
   /** The flow's numbers lie in `values` until the call returns. */
@@ -121,11 +121,6 @@ export class Engine {
     this.#detectors.forEach((detector, index) => {
       restoreState(detector.state, before[index]?.state ?? {});
     });
-  }
-
-  /** Every alert that is open now. */
-  get alertsSoFar(): Alert[] {
-    return this.desk.alerts;
   }
 
   /** Takes what a model or the baseline found. */

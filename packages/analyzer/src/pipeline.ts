@@ -201,7 +201,7 @@ class Analyzer implements RunningDaemon {
   async reload(loaded: LoadedConfig<unknown>): Promise<readonly string[]> {
     const config = loaded.value as AnalyzerConfig;
     this.#takeRules(config.rules);
-    await this.#scoring.reload(scoringOptions(config));
+    await this.#scoring.reload(scoringOptions(config), this.#context.log);
     this.#publishing?.reopen();
     const fixed = ['input', 'state_directory', 'checkpoint_interval', 'alerts_file', 'alerts', 'baseline', 'flows', 'statistics_interval', 'metrics'] as const; // prettier-ignore
     return fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));

@@ -1,7 +1,7 @@
 /**
- * The models as the daemon has them: loaded at the start and again at SIGHUP, scoring flows and packets of all sensors in one worker. A live stream
- * never waits for them: what finds no room is not scored, and counted. An archive waits: its packets are not lost meanwhile, and a backlog then gives the same alerts
- * as it would have live.
+ * The models at work, of a daemon or of one pass over files: scoring flows and packets of all sensors in one worker. A live stream never waits for them: what
+ * finds no room is not scored, and counted. Files and an archive wait: their packets are not lost meanwhile, and a backlog then gives the same alerts
+ * as it would have live. A daemon reads its models at the start and again at SIGHUP.
  */
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { Books } from '@tapline/shared/observe/books.ts';
@@ -24,6 +24,12 @@ export interface ScoringOptions {
   readonly baseline?: string | undefined;
 }
 
+export interface ModelSet {
+  readonly models: readonly LoadedModel[];
+  /** Scored beside the others; they alert nobody. */
+  readonly shadows: readonly LoadedModel[];
+}
+
 /** Files of a baseline's directory that are no models. */
 const NO_MODELS = ['baseline'];
 
@@ -31,20 +37,18 @@ export class ScoringStation {
   readonly #flows: FlowScoring;
   readonly #packets: PacketScoring;
   readonly #scorer: Scorer;
-  readonly #log: Log;
 
-  private constructor(mayWait: boolean, log: Log) {
+  private constructor(mayWait: boolean) {
     this.#scorer = new Scorer();
     this.#flows = new FlowScoring(this.#scorer, mayWait);
     this.#packets = new PacketScoring(this.#scorer, mayWait);
-    this.#log = log;
   }
 
-  /** Throws CONFIG_INVALID for a model that is refused. `mayWait`: the input can be kept waiting. */
-  static async start(options: ScoringOptions, mayWait: boolean, log: Log): Promise<ScoringStation> {
-    const station = new ScoringStation(mayWait, log);
+  /** With models that are read already. `mayWait`: the input can be kept waiting. Throws CONFIG_INVALID for a model that is refused. */
+  static async of(models: ModelSet, mayWait: boolean): Promise<ScoringStation> {
+    const station = new ScoringStation(mayWait);
     try {
-      await station.#use(options);
+      await station.#use(models);
     } catch (error) {
       await station.close();
       throw error;
@@ -52,17 +56,32 @@ export class ScoringStation {
     return station;
   }
 
+  /** As a daemon has it: with the models that its configuration names. Throws CONFIG_INVALID for one that is refused. */
+  static async start(options: ScoringOptions, mayWait: boolean, log: Log): Promise<ScoringStation> {
+    const models = modelsOf(options);
+    const station = await ScoringStation.of(models, mayWait);
+    logModels(models, log);
+    return station;
+  }
+
   /** Reads the models again. What is refused leaves those in force that are. */
-  async reload(options: ScoringOptions): Promise<void> {
+  async reload(options: ScoringOptions, log: Log): Promise<void> {
     try {
-      await this.#use(options);
+      const models = modelsOf(options);
+      await this.#use(models);
+      logModels(models, log);
     } catch (error) {
-      this.#log.error({ problem: messageOf(error) }, 'The models are not taken; those before stay in force.');
+      log.error({ problem: messageOf(error) }, 'The models are not taken; those before stay in force.');
     }
   }
 
   get books(): Books {
-    return { ...this.#flows.books, ...this.#packets.books, batchesNow: this.#scorer.depth };
+    return { ...this.modelBooks, batchesNow: this.#scorer.depth };
+  }
+
+  /** What each model did, by its name. */
+  get modelBooks(): Record<string, Record<string, number>> {
+    return { ...this.#flows.books, ...this.#packets.books };
   }
 
   /** Of the flow that was scored last. */
@@ -105,14 +124,19 @@ export class ScoringStation {
     await this.#scorer.close();
   }
 
-  async #use(options: ScoringOptions): Promise<void> {
-    const { enabled, directory, shadow, baseline } = options;
-    const models: LoadedModel[] = enabled ? readModels(directory ?? SHIPPED_MODELS) : [];
-    if (baseline !== undefined) models.push(...readModels(baseline, NO_MODELS));
-    const shadows = enabled && shadow !== undefined ? readModels(shadow) : [];
+  async #use({ models, shadows }: ModelSet): Promise<void> {
     await this.#flows.use(models, shadows);
     await this.#packets.use(models);
-    const names = [...models, ...shadows].map(({ manifest }) => manifest.name);
-    if (names.length > 0) this.#log.info({ models: names }, 'Models loaded.');
   }
+}
+
+function modelsOf({ enabled, directory, shadow, baseline }: ScoringOptions): ModelSet {
+  const models = enabled ? readModels(directory ?? SHIPPED_MODELS) : [];
+  if (baseline !== undefined) models.push(...readModels(baseline, NO_MODELS));
+  return { models, shadows: enabled && shadow !== undefined ? readModels(shadow) : [] };
+}
+
+function logModels({ models, shadows }: ModelSet, log: Log): void {
+  const names = [...models, ...shadows].map(({ manifest }) => manifest.name);
+  if (names.length > 0) log.info({ models: names }, 'Models loaded.');
 }
