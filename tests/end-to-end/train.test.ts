@@ -59,7 +59,11 @@ const command = (...words: string[]): Promise<Run> => runInside(words);
 const sound = async (...words: string[]): Promise<string> => printed(await runInside(words));
 
 /** Everything about one capture with these models, as `analyze --models` does it. */
-async function analyzed(capture: string, models: string, shadows?: string): Promise<Analysis & { scores: Record<string, number>[] }> {
+async function analyzed(
+  capture: string,
+  models: string,
+  shadows?: string,
+): Promise<Analysis & { scores: Record<string, number>[] }> {
   const scores: Record<string, number>[] = [];
   const analysis = await analyzeFiles({
     files: inputFiles([capture]),
@@ -69,7 +73,7 @@ async function analyzed(capture: string, models: string, shadows?: string): Prom
     flowEnded: (flow) => scores.push(flow.scores),
   });
   return { ...analysis, scores };
-} // prettier-ignore
+}
 
 const ofModel = ({ alerts }: Analysis): Alert[] => alerts.filter(({ rule }) => rule === 'model-level1');
 

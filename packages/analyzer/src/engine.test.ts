@@ -81,10 +81,10 @@ describeWithCorpus('mutated packets', () => {
         const { frame } = packets[i % packets.length] as { frame: Buffer };
         const bytes = Buffer.from(frame);
         // Other addresses and ports in every round, and a byte that is wrong.
-        bytes.writeUInt32BE((round * 3000 + i) * 2_654_435_761 >>> 0, Math.min(28, bytes.byteLength - 4));
+        bytes.writeUInt32BE(((round * 3000 + i) * 2_654_435_761) >>> 0, Math.min(28, bytes.byteLength - 4));
         bytes[(i * 31) % bytes.byteLength] = i & 255;
         fed.push({ timeUs: (at += 50_000), frame: bytes });
-      } // prettier-ignore
+      }
       rig.add(fed);
       sizes.push(serialize(rig.engine.snapshot()).byteLength);
       expect(rig.engine.flows.size).toBeLessThanOrEqual(256);

@@ -28,20 +28,26 @@ interface LearnOptions {
 /** The `learn` subcommand. */
 export function learnCommand(): Command {
   return new Command('learn')
-    .summary("freezes what is normal in this plant")
+    .summary('freezes what is normal in this plant')
     .description(
       'Reads the archive (or captures) of days on which nothing happened and writes a baseline: hosts, pairs, operations, ranges of values, rhythms, and three models ' +
         'of what flows and packets look like. Whatever raises an alert of medium severity meanwhile is shown: a baseline must not learn an attack.',
     )
     .requiredOption('--from <path...>', 'an archive, directories or captures')
-    .option('--for <time>', 'only the last hours or days of an archive, such as 7d or 12h, by the names of its segments')
+    .option(
+      '--for <time>',
+      'only the last hours or days of an archive, such as 7d or 12h, by the names of its segments',
+    )
     .option('--out <directory>', 'where baseline.json and the models go', 'baseline')
     .option('--rules <file>', 'thresholds of the rules that watch meanwhile')
-    .addHelpText('after', '\nExample:\n  tapline-analyzer learn --from /var/lib/tapline-collector/pcap --for 7d --out /etc/tapline/baseline\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  tapline-analyzer learn --from /var/lib/tapline-collector/pcap --for 7d --out /etc/tapline/baseline\n',
+    )
     .action(async (options: LearnOptions) => {
       await learn(options);
     });
-} // prettier-ignore
+}
 
 async function learn(options: LearnOptions): Promise<void> {
   const files = latest(inputFiles(options.from), options.for);

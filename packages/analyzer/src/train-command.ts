@@ -45,21 +45,38 @@ export function trainCommand(): Command {
     .requiredOption('--data <directory...>', 'directories with MANIFEST.tsv and LABELS.tsv')
     .option('--out <directory>', 'where the models go', 'models')
     .option('--without <text...>', 'leave out captures and testbeds whose name contains one of these', [])
-    .option('--feedback <store>', 'also the flows of labelled alerts in this store, as far as their packets are still there')
-    .option('--report <file>', 'write what each testbed gave, scored by a model that never saw it, as Markdown, with ROC curves as SVG beside it')
-    .addHelpText('after', '\nExample:\n  tapline-analyzer train level1 --data /srv/captures --out /etc/tapline/models\n')
+    .option(
+      '--feedback <store>',
+      'also the flows of labelled alerts in this store, as far as their packets are still there',
+    )
+    .option(
+      '--report <file>',
+      'write what each testbed gave, scored by a model that never saw it, as Markdown, with ROC curves as SVG beside it',
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  tapline-analyzer train level1 --data /srv/captures --out /etc/tapline/models\n',
+    )
     .action(async (level: ModelName | 'all', options: TrainOptions) => {
       const captures = options.data
         .flatMap(readLabelledData)
-        .filter(({ kind, name, testbed }) => kind !== 'unlabelled' && !options.without.some((text) => name.includes(text) || testbed.includes(text)));
+        .filter(
+          ({ kind, name, testbed }) =>
+            kind !== 'unlabelled' &&
+            !options.without.some((text) => name.includes(text) || testbed.includes(text)),
+        );
       if (!captures.some(({ kind }) => kind === 'benign') || captures.every(({ kind }) => kind === 'benign'))
-        throw new OperatingError('CONFIG_INVALID', 'the data has no attack, or nothing benign: both are needed to tell them apart', {});
+        throw new OperatingError(
+          'CONFIG_INVALID',
+          'the data has no attack, or nothing benign: both are needed to tell them apart',
+          {},
+        );
       const rows = await readAll(captures);
       if (options.feedback !== undefined) rows.push(...(await feedback(options.feedback)));
       const report = (level === 'all' ? MODEL_NAMES : [level]).map((name) => train(name, rows, captures, options)); // prettier-ignore
       if (options.report !== undefined) writeReport(options.report, report.join('\n'));
     });
-} // prettier-ignore
+}
 
 async function feedback(path: string): Promise<FlowRow[]> {
   const store = new AlertStore({ path, mustExist: true });

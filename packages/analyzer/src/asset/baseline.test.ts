@@ -17,11 +17,16 @@ afterAll(() => {
 });
 
 function read(second: number, value: number): Packet[] {
-  return connection(`10.0.0.1:${2000 + second}`, '10.0.0.2:502', [
-    ['>', modbus(1, 3, 0, 10, 0, 1)],
-    ['<', modbus(1, 3, 2, 0, value)],
-  ], second * SECOND);
-} // prettier-ignore
+  return connection(
+    `10.0.0.1:${2000 + second}`,
+    '10.0.0.2:502',
+    [
+      ['>', modbus(1, 3, 0, 10, 0, 1)],
+      ['<', modbus(1, 3, 2, 0, value)],
+    ],
+    second * SECOND,
+  );
+}
 
 const packets = [
   ...[0, 2, 4, 6].flatMap((second) => read(second, 50 + second)),

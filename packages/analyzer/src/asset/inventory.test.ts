@@ -18,11 +18,16 @@ function inventoryOf(packets: readonly Packet[]): Inventory {
 
 function read(timeUs: number, value: number, register = 10): Packet[] {
   const port = 2000 + Math.round(timeUs / 1000);
-  return connection(`${HMI}:${port}`, `${PLC}:502`, [
-    ['>', modbus(1, 3, 0, register, 0, 1)],
-    ['<', modbus(1, 3, 2, value >> 8, value & 255)],
-  ], timeUs);
-} // prettier-ignore
+  return connection(
+    `${HMI}:${port}`,
+    `${PLC}:502`,
+    [
+      ['>', modbus(1, 3, 0, register, 0, 1)],
+      ['<', modbus(1, 3, 2, value >> 8, value & 255)],
+    ],
+    timeUs,
+  );
+}
 
 /** As much of a flow as the inventory looks at. */
 function flowOf(client: string, server: string, serverPort = 502, protocol = 6): Flow {

@@ -77,8 +77,10 @@ describe('Zeek’s conn.log', () => {
 
   function unset(cell = ''): string {
     if (cell === '-' || cell === '(empty)') return '';
-    return cell.replaceAll(/\\x([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-  } // prettier-ignore
+    return cell.replaceAll(/\\x([0-9a-f]{2})/g, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
+  }
 });
 
 describe('our own formats', () => {

@@ -71,9 +71,18 @@ export function trainBoostedTrees(rows: TrainingRows, options: BoostingOptions):
       hessian[i] = weight * Math.max(1e-6, p * (1 - p));
     }
     const chosen = Array.from({ length: width }, (_, i) => i).filter(() => random.float() < options.features);
-    const growth = { bins, cuts, width, gradient, hessian, weights, features: chosen.length > 0 ? chosen : [0], options };
+    const growth = {
+      bins,
+      cuts,
+      width,
+      gradient,
+      hessian,
+      weights,
+      features: chosen.length > 0 ? chosen : [0],
+      options,
+    };
     trees.push(growTree(growth, scores));
-  } // prettier-ignore
+  }
   return { trees, base };
 }
 

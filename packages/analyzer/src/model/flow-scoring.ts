@@ -58,7 +58,10 @@ export class FlowScoring {
   /** Takes these models from here on; rows under way are scored by those they were meant for. */
   async use(models: readonly LoadedModel[], shadows: readonly LoadedModel[] = []): Promise<void> {
     const next: Active[] = [];
-    for (const [list, isShadow] of [[models, false], [shadows, true]] as const)
+    for (const [list, isShadow] of [
+      [models, false],
+      [shadows, true],
+    ] as const)
       for (const { manifest, onnx } of list) {
         if (manifest.vector === 'packet') continue;
         const width = VECTORS[manifest.vector].length;
@@ -73,7 +76,7 @@ export class FlowScoring {
           lastScore: 0,
           order: Promise.resolve(),
         });
-      } // prettier-ignore
+      }
     this.flush();
     this.#active = next;
   }

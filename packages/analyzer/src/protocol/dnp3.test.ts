@@ -84,13 +84,17 @@ describe('messages by hand', () => {
   });
 
   test('a wrong CRC is told, of the header and of any block', () => {
-    for (const [at, reason] of [[4, 'link header CRC is wrong'], [12, 'data block CRC is wrong'], [30, 'data block CRC is wrong']] as const) {
+    for (const [at, reason] of [
+      [4, 'link header CRC is wrong'],
+      [12, 'data block CRC is wrong'],
+      [30, 'data block CRC is wrong'],
+    ] as const) {
       const bytes = CROB.slice();
       bytes[at] = (bytes[at] as number) ^ 1;
       const heard = hear(dnp3, bytes);
       expect(heard.violations).toEqual([reason]);
       expect(heard.operations).toEqual([]);
-    } // prettier-ignore
+    }
   });
 
   test('of several fragments the first is decoded and the sequence followed', () => {

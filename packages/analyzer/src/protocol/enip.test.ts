@@ -12,13 +12,17 @@ function u16(value: number): string {
   return bytes.toString('hex');
 }
 
-function encapsulated(command: number, data: string, options: { session?: number; status?: number; context?: string } = {}): Uint8Array {
+function encapsulated(
+  command: number,
+  data: string,
+  options: { session?: number; status?: number; context?: string } = {},
+): Uint8Array {
   const body = fromHex(data);
   const { session = 7, status = 0, context = '0102030405060708' } = options;
   return fromHex(
     `${u16(command)} ${u16(body.byteLength)} ${u16(session)}0000 ${u16(status)}0000 ${context} 00000000 ${Buffer.from(body).toString('hex')}`,
   );
-} // prettier-ignore
+}
 
 /** A CIP message as unconnected data. */
 function unconnected(cip: string, context = '0102030405060708'): Uint8Array {

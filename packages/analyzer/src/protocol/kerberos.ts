@@ -72,13 +72,16 @@ function dissect(message: Message, at: number, sink: Sink): void {
   operation.isResponse = !message.isFromClient;
   if (outer.tag === KIND_AS_REQ || outer.tag === KIND_TGS_REQ) operation.object = encryptionTypes(bytes);
   if (outer.tag === KIND_ERROR && findElement(inner, bytes, outer.from, outer.to, TAG_SEQUENCE)) {
-    if (findElement(field, bytes, inner.from, inner.to, TAG_ERROR_CODE) && readElement(field, bytes, field.from, field.to)) {
+    if (
+      findElement(field, bytes, inner.from, inner.to, TAG_ERROR_CODE) &&
+      readElement(field, bytes, field.from, field.to)
+    ) {
       const code = field.to > field.from ? (bytes[field.to - 1] as number) : 0;
       operation.exception = ERRORS.get(code) ?? `error-${code}`;
     }
   }
   sink.operation(operation);
-} // prettier-ignore
+}
 
 export const kerberos: Dissector = {
   name: 'kerberos',

@@ -18,8 +18,10 @@ function string(value: string): string {
 
 function message(type: string, rest: string): Uint8Array {
   const body = fromHex(rest);
-  return fromHex(`${Buffer.from(type).toString('hex')} ${u32(8 + body.byteLength)} ${Buffer.from(body).toString('hex')}`);
-} // prettier-ignore
+  return fromHex(
+    `${Buffer.from(type).toString('hex')} ${u32(8 + body.byteLength)} ${Buffer.from(body).toString('hex')}`,
+  );
+}
 
 const NULL = 'ffffffff';
 /** A request header with a session in the fourth byte's form. */

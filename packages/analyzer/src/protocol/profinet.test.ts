@@ -20,8 +20,10 @@ function u16(value: number): string {
 
 function dcp(frameId: string, service: string, blocks: string): Uint8Array {
   const body = fromHex(blocks);
-  return fromHex(`${frameId} ${service} 01000001 0000 ${u16(body.byteLength)} ${Buffer.from(body).toString('hex')} ${'00'.repeat(8)}`);
-} // prettier-ignore
+  return fromHex(
+    `${frameId} ${service} 01000001 0000 ${u16(body.byteLength)} ${Buffer.from(body).toString('hex')} ${'00'.repeat(8)}`,
+  );
+}
 
 function cyclic(counter: number, status = '35'): Uint8Array {
   return fromHex(`8000 ${'80'.repeat(40)} ${u16(counter)} ${status} 00`);

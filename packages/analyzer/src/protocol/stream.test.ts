@@ -47,11 +47,22 @@ function plain(byteLength: number, seed = 1): Buffer {
 }
 
 /** Hands over one piece of the whole, in a buffer that is overwritten afterwards, as the capture's are. */
-function hand(stream: Stream, ear: Ear, whole: Buffer, { from, to }: Piece, initial: number, captured = to - from): void {
-  const lent = Buffer.concat([Buffer.alloc(5, MAGIC), whole.subarray(from, from + captured), Buffer.alloc(5, MAGIC)]);
+function hand(
+  stream: Stream,
+  ear: Ear,
+  whole: Buffer,
+  { from, to }: Piece,
+  initial: number,
+  captured = to - from,
+): void {
+  const lent = Buffer.concat([
+    Buffer.alloc(5, MAGIC),
+    whole.subarray(from, from + captured),
+    Buffer.alloc(5, MAGIC),
+  ]);
   addSegment(stream, (initial + from) % SEQUENCES, lent, 5, 5 + captured, to - from, ear);
   lent.fill(0xee);
-} // prettier-ignore
+}
 
 /** Pieces between the cuts. */
 function piecesOf(cuts: readonly number[], byteLength: number): Piece[] {

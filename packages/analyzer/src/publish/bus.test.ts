@@ -351,8 +351,11 @@ function publishingProcess(): ChildProcessByStdio<Writable, Readable, null> {
     await bus.sink.close(100);
     console.log('closed');
   `;
-  return spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'], timeout: 9000 });
-} // prettier-ignore
+  return spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    timeout: 9000,
+  });
+}
 
 describe('the end of a process', () => {
   it('comes by itself when its bus is closed', async () => {

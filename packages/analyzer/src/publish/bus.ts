@@ -152,13 +152,20 @@ export class Bus {
       deliver: async (records) => {
         const sentAtUs = this.#now() * 1000;
         for (const record of records)
-          await this.#send(`alert.${record.severity}`, alertEnvelope(record, { agent: this.#options.agent, sentAtUs }));
+          await this.#send(
+            `alert.${record.severity}`,
+            alertEnvelope(record, { agent: this.#options.agent, sentAtUs }),
+          );
       },
-      health: (health) => { this.heartbeat(health); },
-      reopen: () => { this.reopen(); },
+      health: (health) => {
+        this.heartbeat(health);
+      },
+      reopen: () => {
+        this.reopen();
+      },
       close: () => this.#closeSockets(),
     };
-  } // prettier-ignore
+  }
 
   #send(topic: string, envelope: Envelope): Promise<void> {
     const sent = this.#sending.then(async () => {

@@ -23,14 +23,27 @@ export interface CurveKeyPair {
 }
 
 /** Writes both files of a pair; never over files that are there. Throws CONFIG_INVALID. */
-export function writeKeyPair(paths: { readonly secret: string; readonly public: string }, what: string, pair: CurveKeyPair): void {
+export function writeKeyPair(
+  paths: { readonly secret: string; readonly public: string },
+  what: string,
+  pair: CurveKeyPair,
+): void {
   try {
-    writeFileSync(paths.secret, `# ${what}: public key, secret key. Keep it to yourself.\n${pair.publicKey}\n${pair.secretKey}\n`, { mode: 0o600, flag: 'wx' });
+    writeFileSync(
+      paths.secret,
+      `# ${what}: public key, secret key. Keep it to yourself.\n${pair.publicKey}\n${pair.secretKey}\n`,
+      { mode: 0o600, flag: 'wx' },
+    );
     writeFileSync(paths.public, `# ${what}: public key\n${pair.publicKey}\n`, { mode: 0o644, flag: 'wx' });
   } catch (error) {
-    throw new OperatingError('CONFIG_INVALID', `no key was made: ${messageOf(error)}`, { path: paths.secret }, error);
+    throw new OperatingError(
+      'CONFIG_INVALID',
+      `no key was made: ${messageOf(error)}`,
+      { path: paths.secret },
+      error,
+    );
   }
-} // prettier-ignore
+}
 
 /** Throws CONFIG_INVALID; never says what the file holds. */
 export function readKeyPair(path: string): CurveKeyPair {

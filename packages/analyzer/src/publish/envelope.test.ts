@@ -28,11 +28,13 @@ function protoFields(): Record<string, Record<string, readonly [string, number, 
   const messages: Record<string, Record<string, readonly [string, number, boolean]>> = {};
   for (const [, name = '', body = ''] of text.matchAll(/message (\w+) \{((?:[^{}]|\{[^{}]*\})*)\}/g)) {
     messages[name] = {};
-    for (const [, repeated, type = '', field = '', number = ''] of body.matchAll(/(repeated )?(\w+) (\w+) = (\d+);/g))
+    for (const [, repeated, type = '', field = '', number = ''] of body.matchAll(
+      /(repeated )?(\w+) (\w+) = (\d+);/g,
+    ))
       messages[name][field] = [type, Number(number), repeated !== undefined];
   }
   return messages;
-} // prettier-ignore
+}
 
 const nameOf = (table: MessageTable): string =>
   Object.entries(TABLES).find(([, one]) => one === table)?.[0] ?? '?';

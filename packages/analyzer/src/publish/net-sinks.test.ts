@@ -89,11 +89,25 @@ async function tlsReceiver(
   return { port, collector };
 }
 
-function syslog(fields: Partial<SyslogSinkOptions> & { port: number }, events = recordEvents()): { sink: Sink; events: RecordedEvents } {
-  const sink = syslogSink({ host: '127.0.0.1', facility: 'local3', version: '0.1.0', hostname: 'probe', tls: () => readClientTls({ ca: pki.ca }), ...fields }, events, RETRY);
+function syslog(
+  fields: Partial<SyslogSinkOptions> & { port: number },
+  events = recordEvents(),
+): { sink: Sink; events: RecordedEvents } {
+  const sink = syslogSink(
+    {
+      host: '127.0.0.1',
+      facility: 'local3',
+      version: '0.1.0',
+      hostname: 'probe',
+      tls: () => readClientTls({ ca: pki.ca }),
+      ...fields,
+    },
+    events,
+    RETRY,
+  );
   closers.push(() => sink.close(500));
   return { sink, events };
-} // prettier-ignore
+}
 
 describe('CEF', () => {
   it('escapes what would end a field, in the header and in values', () => {
@@ -188,7 +202,10 @@ interface Posted {
   readonly body: { readonly version: number; readonly alerts: readonly { readonly sequence: number }[] };
 }
 
-async function webhookReceiver(answer: (posts: number) => number | 'hang', https = false): Promise<{ url: string; posts: Posted[] }> {
+async function webhookReceiver(
+  answer: (posts: number) => number | 'hang',
+  https = false,
+): Promise<{ url: string; posts: Posted[] }> {
   const posts: Posted[] = [];
   const handle = async (request: IncomingMessage): Promise<number | 'hang'> => {
     let text = '';
@@ -196,26 +213,41 @@ async function webhookReceiver(answer: (posts: number) => number | 'hang', https
     posts.push({ authorization: request.headers.authorization, body: JSON.parse(text) as Posted['body'] });
     return answer(posts.length);
   };
-  const onRequest = (request: IncomingMessage, response: { writeHead(status: number): { end(): void } }): void => {
+  const onRequest = (
+    request: IncomingMessage,
+    response: { writeHead(status: number): { end(): void } },
+  ): void => {
     void handle(request).then((status) => {
       if (status !== 'hang') response.writeHead(status).end();
     });
   };
   const server = https
-    ? createHttpsServer({ key: readFileSync(pki.server.key), cert: readFileSync(pki.server.certificate) }, onRequest)
+    ? createHttpsServer(
+        { key: readFileSync(pki.server.key), cert: readFileSync(pki.server.certificate) },
+        onRequest,
+      )
     : createHttpServer(onRequest);
   server.on('tlsClientError', () => undefined);
   const port = await listen(server);
-  closers.push(() => { server.closeAllConnections(); });
+  closers.push(() => {
+    server.closeAllConnections();
+  });
   return { url: `${https ? 'https' : 'http'}://127.0.0.1:${port}/alerts?x=1`, posts };
-} // prettier-ignore
+}
 
-function webhook(fields: Partial<WebhookSinkOptions> & { url: string }): { sink: Sink; events: RecordedEvents } {
+function webhook(fields: Partial<WebhookSinkOptions> & { url: string }): {
+  sink: Sink;
+  events: RecordedEvents;
+} {
   const events = recordEvents();
-  const sink = webhookSink({ tls: null, timeoutMs: 2000, batchMax: 100, attemptsMax: 4, ...fields }, events, RETRY);
+  const sink = webhookSink(
+    { tls: null, timeoutMs: 2000, batchMax: 100, attemptsMax: 4, ...fields },
+    events,
+    RETRY,
+  );
   closers.push(() => sink.close(100));
   return { sink, events };
-} // prettier-ignore
+}
 
 describe('the webhook', () => {
   it('posts batches in order, with its token', async () => {

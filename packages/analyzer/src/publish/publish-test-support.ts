@@ -54,10 +54,16 @@ export function sampleAlert(number: number, fields: Partial<ToldAlert> = {}): To
         lastOffset: 4096,
       },
     ],
-    scope: { client: '10.0.0.7', server: '10.0.0.9', protocol: 6, fromUs: NEW_YEAR_US, toUs: NEW_YEAR_US + 3e6 },
+    scope: {
+      client: '10.0.0.7',
+      server: '10.0.0.9',
+      protocol: 6,
+      fromUs: NEW_YEAR_US,
+      toUs: NEW_YEAR_US + 3e6,
+    },
     ...fields,
   };
-} // prettier-ignore
+}
 
 export function sampleRecord(sequence: number, fields: Partial<ToldAlert> = {}): AlertRecord {
   return alertRecord(sampleAlert(sequence, fields), { sequence, label: null, note: '' });

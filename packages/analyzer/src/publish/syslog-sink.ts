@@ -35,9 +35,13 @@ export interface SyslogSinkOptions {
   readonly hostname?: string;
 }
 
-export function syslogSink(options: SyslogSinkOptions, events: SinkEvents, queue: Partial<QueuedSinkOptions> = {}): Sink {
+export function syslogSink(
+  options: SyslogSinkOptions,
+  events: SinkEvents,
+  queue: Partial<QueuedSinkOptions> = {},
+): Sink {
   return new QueuedSink({ name: 'syslog', ...queue }, new SyslogCourier(options), events);
-} // prettier-ignore
+}
 
 class SyslogCourier implements Courier {
   readonly batchMax = BATCH_MAX;
@@ -58,10 +62,18 @@ class SyslogCourier implements Courier {
     const fail = (reason: string): void => {
       reject(new Error(`${this.#options.host}:${this.#options.port}: ${reason}`));
     };
-    const onError = (error: Error): void => { fail(error.message); };
-    const onClose = (): void => { fail('the connection was closed'); };
-    const onAbort = (): void => { fail('stopped'); };
-    const timer = setTimeout(() => { fail('takes nothing'); }, WRITE_TIMEOUT_MS);
+    const onError = (error: Error): void => {
+      fail(error.message);
+    };
+    const onClose = (): void => {
+      fail('the connection was closed');
+    };
+    const onAbort = (): void => {
+      fail('stopped');
+    };
+    const timer = setTimeout(() => {
+      fail('takes nothing');
+    }, WRITE_TIMEOUT_MS);
     socket.once('error', onError).once('close', onClose);
     signal.addEventListener('abort', onAbort, { once: true });
     socket.write(frames, (error) => {
@@ -78,7 +90,7 @@ class SyslogCourier implements Courier {
       socket.off('error', onError).off('close', onClose);
       signal.removeEventListener('abort', onAbort);
     }
-  } // prettier-ignore
+  }
 
   /** A new connection with what the files hold now. */
   reopen(): void {

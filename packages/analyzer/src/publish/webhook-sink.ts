@@ -22,9 +22,13 @@ export interface WebhookSinkOptions {
   readonly attemptsMax: number;
 }
 
-export function webhookSink(options: WebhookSinkOptions, events: SinkEvents, queue: Partial<QueuedSinkOptions> = {}): Sink {
+export function webhookSink(
+  options: WebhookSinkOptions,
+  events: SinkEvents,
+  queue: Partial<QueuedSinkOptions> = {},
+): Sink {
   return new QueuedSink({ name: 'webhook', ...queue }, new WebhookCourier(options), events);
-} // prettier-ignore
+}
 
 class WebhookCourier implements Courier {
   readonly batchMax: number;

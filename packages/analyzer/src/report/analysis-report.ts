@@ -143,7 +143,7 @@ function protocolLines(engines: readonly Engine[]): ProtocolLine[] {
       line.pairs++;
       for (const { name, count } of pair.operations.values())
         if (count > 0) line.operations[name] = (line.operations[name] ?? 0) + count;
-    } // prettier-ignore
+    }
   return [...lines.values()].sort((a, b) => Number(b.isOt) - Number(a.isOt) || b.flows - a.flows);
 }
 

@@ -92,8 +92,10 @@ describe('the HTML report', () => {
     for (const severity of SEVERITIES) {
       const [line] = report('plain').alerts;
       if (line === undefined) continue;
-      expect(htmlReport(report('plain', { alerts: [{ ...line, severity }] }))).toContain(`class="tag ${severity}"`);
-    } // prettier-ignore
+      expect(htmlReport(report('plain', { alerts: [{ ...line, severity }] }))).toContain(
+        `class="tag ${severity}"`,
+      );
+    }
   });
 });
 

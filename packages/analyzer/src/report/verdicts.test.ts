@@ -70,11 +70,17 @@ describe('a verdict', () => {
   });
 
   it('finds alerts about a client, a server, either end, and nobody in particular', () => {
-    for (const changes of [{ client: '10.0.0.1' }, { server: '10.0.0.2' }, { host: '10.0.0.1' }, { host: '10.0.0.2' }, { serverPort: 502 }]) {
+    for (const changes of [
+      { client: '10.0.0.1' },
+      { server: '10.0.0.2' },
+      { host: '10.0.0.1' },
+      { host: '10.0.0.2' },
+      { serverPort: 502 },
+    ]) {
       const flow = flowRecordOf();
       giveVerdicts([flow], [alertOf({ scope: scope(changes) })]);
       expect(flow.verdict, JSON.stringify(changes)).toBe('malicious');
-    } // prettier-ignore
+    }
   });
 
   it('of a scope that names nothing at all is given to nobody', () => {

@@ -43,9 +43,12 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
           const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
           const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
           if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)
-            found(`${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`, window.count >= UNASKED_FLOOD_MIN ? undefined : 'medium');
+            found(
+              `${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`,
+              window.count >= UNASKED_FLOOD_MIN ? undefined : 'medium',
+            );
         }
-      } // prettier-ignore
+      }
       const owner = owners.get(sender);
       if (owner === undefined && owners.size >= ADDRESSES_MAX) dropOldest(owners);
       owners.set(sender, senderMac);

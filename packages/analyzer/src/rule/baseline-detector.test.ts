@@ -18,13 +18,25 @@ const WRITE_ONE = 6;
 let transactions = 0;
 
 /** One Modbus request and its answer on a connection of their own. */
-function exchange(client: string, server: string, timeUs: number, request: number[], answer: number[], port = 502): Packet[] {
+function exchange(
+  client: string,
+  server: string,
+  timeUs: number,
+  request: number[],
+  answer: number[],
+  port = 502,
+): Packet[] {
   const number = transactions++ % 60_000;
-  return connection(`${client}:${1024 + number}`, `${server}:${port}`, [
-    ['>', modbus(number, ...request)],
-    ['<', modbus(number, ...answer)],
-  ], timeUs);
-} // prettier-ignore
+  return connection(
+    `${client}:${1024 + number}`,
+    `${server}:${port}`,
+    [
+      ['>', modbus(number, ...request)],
+      ['<', modbus(number, ...answer)],
+    ],
+    timeUs,
+  );
+}
 
 /** Reads register 10, whose value is `value`. */
 function read(client: string, server: string, timeUs: number, value = 0, port = 502): Packet[] {

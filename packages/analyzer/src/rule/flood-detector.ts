@@ -165,12 +165,17 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
         if (isFromClient) window.count++;
         else window.other++;
         if (memberCount(window) < 64) addMember(window, client);
-        if (rules.udp_flood.enabled && isFromClient && window.count >= rules.udp_flood.packets && window.other < ANSWERED_SHARE * window.count) {
+        if (
+          rules.udp_flood.enabled &&
+          isFromClient &&
+          window.count >= rules.udp_flood.packets &&
+          window.other < ANSWERED_SHARE * window.count
+        ) {
           const source = memberCount(window) === 1 ? client : '';
           found('udp_flood', window, flow, { source, destination: server, port: -1 }, 'UDP flood', `${window.count} UDP packets to ${server} in ${seconds(window, nowUs)}, ${window.other} answered`, nowUs); // prettier-ignore
         }
         return;
-      } // prettier-ignore
+      }
       // Unreachable and time exceeded answer something else; only requests are sent for their own sake.
       if (flow.protocol !== PROTO_ICMP || !isFromClient || view.sourcePort !== ICMP_ECHO) return;
       const window = icmp.add(server, nowUs, client);

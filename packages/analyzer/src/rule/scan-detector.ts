@@ -39,7 +39,14 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   function found(
     rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'arp_scan',
     window: CountedWindow,
-    about: { source: string; destination: string; port: number; protocol: string; nowUs: number; protocolNumber?: number },
+    about: {
+      source: string;
+      destination: string;
+      port: number;
+      protocol: string;
+      nowUs: number;
+      protocolNumber?: number;
+    },
     title: string,
     evidence: string,
     flow: Flow | null,
@@ -71,7 +78,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
       },
       flow,
     );
-  } // prettier-ignore
+  }
 
   function severityOf(rule: Parameters<typeof found>[0], targets: number, flow: Flow | null): Severity {
     const wanted = rules[rule].severity;
