@@ -12,6 +12,7 @@ import { http } from './http.ts';
 import { iec104 } from './iec104.ts';
 import { isoOnTcp } from './iso-on-tcp.ts';
 import { kerberos, kerberosOverTcp } from './kerberos.ts';
+import { ldap } from './ldap.ts';
 import { modbus } from './modbus.ts';
 import { opcua } from './opcua.ts';
 import { profinet } from './profinet.ts';
@@ -49,4 +50,5 @@ export const DISSECTORS: readonly Dissector[] = [
   tristation,
   kerberos,
   kerberosOverTcp,
+  ldap,
 ];

@@ -143,9 +143,11 @@ function headers(bytes: Uint8Array, at: number, end: number, sink: Sink): void {
   }
 }
 
-function headerName(bytes: Uint8Array, at: number, end: number): 'host' | 'user-agent' | '' {
+function headerName(bytes: Uint8Array, at: number, end: number): 'host' | 'user-agent' | 'content-type' | '' {
   const first = (bytes[at] as number) | 0x20;
-  if (first !== 0x68 && first !== 0x75) return '';
-  const line = text(bytes, at, end, 11).toLowerCase();
-  return line.startsWith('host:') ? 'host' : line.startsWith('user-agent:') ? 'user-agent' : '';
+  if (first !== 0x68 && first !== 0x75 && first !== 0x63) return '';
+  const line = text(bytes, at, end, 13).toLowerCase();
+  if (line.startsWith('host:')) return 'host';
+  if (line.startsWith('user-agent:')) return 'user-agent';
+  return line.startsWith('content-type:') ? 'content-type' : '';
 }

@@ -34,6 +34,15 @@ describe('a message', () => {
   it('that asks for a ticket names what it offers', () => {
     expect(dissect(asRequest(18, 17, 23))).toMatchObject([{ name: 'as-req', object: 'etype:18,17,23', isResponse: false }]); // prettier-ignore
     expect(dissect(asRequest(23))).toMatchObject([{ object: 'etype:23' }]);
+    // Microsoft's own are negative, and some take two bytes.
+    const old = element(
+      0x6a,
+      element(
+        0x30,
+        element(0xa4, element(0x30, element(0xa8, element(0x30, [2, 1, 0x80], [2, 2, 0xff, 0x7b])))),
+      ),
+    );
+    expect(dissect(old)).toMatchObject([{ object: 'etype:-128,-133' }]);
   });
 
   it('that refuses says why', () => {

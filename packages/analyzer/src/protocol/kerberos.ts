@@ -4,7 +4,7 @@
  *
  *   AS-REQ 0x6a { … [4] body { … [8] encryption types … } }   AS-REP 0x6b   TGS-REQ 0x6c   TGS-REP 0x6d   AP-REQ 0x6e   KRB-ERROR 0x7e { … [6] error-code … }
  */
-import { createElement, findElement, readElement } from './ber.ts';
+import { createElement, findElement, readElement, signedOf } from './ber.ts';
 import { be32 } from './byte-reader.ts';
 import { NEED_MORE, NOT_OURS, createOperation, resetOperation, type Dissector, type Message, type Sink } from './dissector.ts'; // prettier-ignore
 
@@ -56,7 +56,7 @@ function encryptionTypes(bytes: Uint8Array): string {
   }
   const types: number[] = [];
   for (let at = from; types.length < ENCRYPTION_TYPES_MAX && readElement(field, bytes, at, to); at = field.to)
-    if (field.tag === TAG_INTEGER && field.to > field.from) types.push(((bytes[field.to - 1] as number) << 24) >> 24); // prettier-ignore
+    if (field.tag === TAG_INTEGER && field.to > field.from) types.push(signedOf(bytes, field.from, field.to)); // prettier-ignore
   return types.length === 0 ? '' : `etype:${types.join(',')}`;
 }
 

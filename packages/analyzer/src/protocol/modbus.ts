@@ -100,7 +100,8 @@ export const modbus: Dissector = {
       6 + length === end - at &&
       length >= 2 &&
       length <= LENGTH_MAX &&
-      FUNCTIONS.has((bytes[at + 7] as number) & ~EXCEPTION_BIT)
+      FUNCTIONS.has((bytes[at + 7] as number) & ~EXCEPTION_BIT) &&
+      !isBer(bytes, at)
     );
   },
 
@@ -128,6 +129,11 @@ export const modbus: Dissector = {
     sink.operation(operation);
   },
 };
+
+/** A BER sequence with four bytes of length, an integer in it (LDAP, SNMP): zeros and a length stand just where Modbus has them. */
+function isBer(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0x30 && bytes[at + 1] === 0x84 && bytes[at + 6] === 0x02;
+}
 
 function request(message: Message, known: FunctionCode | undefined, raw: number, sink: Sink): void {
   const { bytes, at, end, memory } = message;

@@ -1,8 +1,10 @@
 /** Names of the MITRE ATT&CK for ICS techniques that findings point at. */
 
 const TECHNIQUES: Readonly<Record<string, string>> = {
+  T0807: 'Command-Line Interface',
   T0814: 'Denial of Service',
   T0816: 'Device Restart/Shutdown',
+  T0819: 'Exploit Public-Facing Application',
   T0830: 'Adversary-in-the-Middle',
   T0831: 'Manipulation of Control',
   T0832: 'Manipulation of View',

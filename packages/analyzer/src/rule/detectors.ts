@@ -6,6 +6,7 @@ import { createArpDetector } from './arp-detector.ts';
 import { createBaselineDetector } from './baseline-detector.ts';
 import { createBeaconDetector } from './beacon-detector.ts';
 import type { Detector, Report } from './detector.ts';
+import { createDirectoryDetector } from './directory-detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
@@ -17,6 +18,7 @@ import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
+import { createWebDetector } from './web-detector.ts';
 
 export function createDetectors(
   rules: Rules,
@@ -33,7 +35,9 @@ export function createDetectors(
     createBeaconDetector(rules, internal, report),
     createDnsDetector(rules, report),
     createLateralDetector(rules, report),
+    createDirectoryDetector(rules, report),
     createTransferDetector(rules, report),
+    createWebDetector(rules, report),
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
     createGooseDetector(rules, report),

@@ -9,18 +9,15 @@ import { seconds } from './scan-detector.ts';
 
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
-/** Names that do not exist, of different domains, within the window. */
 /** Types that tools use, to move data or to break resolvers. */
-const UNUSUAL_TYPES: ReadonlySet<string> = new Set([
-  'query-sig',
-  'query-null',
-  'query-any',
-  'query-axfr',
-  'query-wks',
-]);
+const UNUSUAL_TYPES: ReadonlySet<string> = new Set(['query-sig', 'query-null', 'query-any', 'query-wks']);
+const ZONE_TRANSFERS: ReadonlySet<string> = new Set(['query-axfr', 'query-ixfr']);
+/** Who answered questions so lately is a DNS server, and may copy zones from another. */
+const SERVER_US = 86_400_000_000;
 /** Records that carry text are asked for now and then, not all the time. */
 const CARRIERS_MIN = 20;
 const CARRIERS_US = 600_000_000;
+/** Names that do not exist, of different domains, within the window. */
 const NXDOMAINS_MIN = 10;
 
 export function createDnsDetector(rules: Rules, report: Report): Detector {
@@ -28,19 +25,23 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
   const names = new KeyedWindows(rule.within * 1000);
   const carriers = new KeyedWindows(CARRIERS_US);
   const missing = new KeyedWindows(rule.within * 1000);
+  const servers = new KeyedWindows(SERVER_US);
   return {
-    state: { names, missing, carriers },
+    state: { names, missing, carriers, servers },
     operation(flow, operation, nowUs) {
       if (!rule.enabled || operation.protocol !== 'dns' || operation.object === '') return;
       const name = operation.object.replace(/\.$/, '').toLowerCase();
       const domain = name.split('.').slice(-2).join('.');
       if (operation.isResponse) {
+        servers.at(flow.server, nowUs);
         if (!/nxdomain|name-error/.test(operation.exception) || name.endsWith('.arpa')) return;
         const window = missing.add(flow.client, nowUs, domain);
         if (memberCount(window) < NXDOMAINS_MIN) return;
         found('dns-generated-names', 'Names that do not exist, one after another', domain, window.startUs, `${flow.client} looked up names of ${memberCount(window)} different domains in ${seconds(window, nowUs)} that do not exist`); // prettier-ignore
         return;
       }
+      if (ZONE_TRANSFERS.has(operation.name) && servers.peek(flow.client, nowUs) === undefined)
+        found('dns-zone-transfer', 'A zone is asked for by a host that is no DNS server', domain, nowUs, `${flow.client} asks ${flow.server} for all of ${name} (${operation.name.slice(6)})`, 'medium'); // prettier-ignore
       if (UNUSUAL_TYPES.has(operation.name))
         found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
       if (operation.name === 'query-txt' || operation.name === 'query-null') {
@@ -68,7 +69,7 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
             title,
             severity,
             score: 0.9,
-            technique: 'T0869',
+            technique: kind === 'dns-zone-transfer' ? 'T0846' : 'T0869',
             timeUs: nowUs,
             source: flow.client,
             destination: flow.server,

@@ -59,7 +59,6 @@ const EXPLOITS: Readonly<Record<string, string>> = {
 const SQL_BROWSER_PORT = 1434;
 const SLAMMER_BYTES_MIN = 97;
 const AROUND_US = 30_000_000;
-const RC4_ONLY = 'etype:23';
 const EXECUTABLE = /\.(exe|dll|bat|cmd|ps1|vbs|scr|sys|msi|hta)$/i;
 const ADMIN_SHARE = /\\(admin\$|c\$|d\$)$/i;
 /** A transaction in so many pieces is what overflows the server's buffer (MS17-010). */
@@ -130,8 +129,6 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
     },
 
     operation(flow, operation, nowUs) {
-      if (operation.protocol === 'kerberos' && operation.object === RC4_ONLY && !operation.isResponse && rules.weak_kerberos.enabled)
-        found('weak-kerberos', 'A ticket is asked for with nothing but RC4', rules.weak_kerberos.severity, 'T0859', flow, `${flow.client} offers ${flow.server} only RC4, as tools with a stolen hash do`, nowUs); // prettier-ignore
       if (operation.protocol !== 'smb' && operation.protocol !== 'dcerpc') return;
       const exploit = EXPLOITS[operation.name];
       if (exploit !== undefined && rules.exploit.enabled)

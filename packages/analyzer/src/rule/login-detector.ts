@@ -20,7 +20,12 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   // Wrong password, unknown name: what one after another means guessing.
   kerberos: /preauth-failed|principal-unknown/,
   http: /^(401|403)$/,
+  ldap: /invalid-credentials/,
 };
+
+const FORM = /^(application\/x-www-form-urlencoded|multipart\/form-data)/i;
+const JSON_BODY = /^application\/json/i;
+const LOGIN_TARGET = /log-?[io]n|auth|sign-?in|session|token|passw/i;
 
 export function createLoginDetector(rules: Rules, report: Report): Detector {
   const attempts = new KeyedWindows(rules.brute_force.within * 1000);
@@ -86,7 +91,10 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
       if (refusal === undefined) return;
       const { protocol } = operation;
       if (protocol === 'http') {
-        const isLogin = isFromClient && operation.name === 'post';
+        const isLogin =
+          isFromClient &&
+          operation.name === 'post' &&
+          mayBeLogin(flow.facts['content-type'], operation.object);
         const isRefused = !isFromClient && refusal.test(operation.exception);
         if (!isLogin && !isRefused) return;
         const window = httpAttempts.add(`${flow.client} ${flow.server} ${flow.serverPort} ${isLogin ? operation.object.split('?')[0] : ''}`, nowUs); // prettier-ignore
@@ -96,4 +104,10 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
         count(flow, protocol, 'refused logins', nowUs);
     },
   };
+}
+
+/** Machines post to one another all day, in XML; people fill in forms. */
+function mayBeLogin(body: string | undefined, target: string): boolean {
+  if (body === undefined) return LOGIN_TARGET.test(target);
+  return FORM.test(body) || (JSON_BODY.test(body) && LOGIN_TARGET.test(target));
 }

@@ -1,7 +1,7 @@
 /** What is a scan and what is not: answers take attempts back, slow ones are seen, groups and middles of connections do not count. */
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
-import { icmp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
+import { icmp, ip, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 import { connection, knock, refused } from './scenarios-testing.ts';
 
 const SECOND = 1_000_000;
@@ -47,6 +47,48 @@ describe('a scan', () => {
   it('by echo requests counts hosts, and answers to others are no attempts', () => {
     expect(rulesOfPackets(each(5, (i) => ({ timeUs: i, frame: icmp('10.0.0.1', `10.0.1.${i}`, 8) })))).toEqual(['scan-horizontal']); // prettier-ignore
     expect(rulesOfPackets(each(9, (i) => ({ timeUs: i, frame: icmp('10.0.0.1', `10.0.1.${i}`, 3, 1) })))).toEqual([]); // prettier-ignore
+  });
+
+  it('by echo requests without data counts hosts that answer as well', () => {
+    const sweep = (payload: number): Packet[] =>
+      each(5, (i) => [
+        { timeUs: i * 1000, frame: icmp('10.0.0.1', `10.0.1.${i}`, 8, 0, { payload }) },
+        { timeUs: i * 1000 + 500, frame: icmp(`10.0.1.${i}`, '10.0.0.1', 0, 0, { payload }) },
+      ]);
+    expect(rulesOfPackets(sweep(0))).toEqual(['scan-horizontal']);
+    expect(rulesOfPackets(sweep(32))).toEqual([]);
+  });
+
+  it('by somebody who was seen scanning takes fewer targets', () => {
+    const two = (port: number, fromUs: number): Packet[] =>
+      each(2, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:${port}`, fromUs + i));
+    const first = each(5, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:23`, i));
+    const ports = (packets: Packet[]): number[] =>
+      [...new Rig({ rules }).add(packets).finish().alerts.values()].filter(({ rule }) => rule === 'scan-horizontal').map(({ port }) => port); // prettier-ignore
+    expect(ports([...two(2323, 1), ...first])).toEqual([23]);
+    expect(ports([...first, ...two(2323, 100)])).toEqual([23, 2323]);
+    expect(ports([...first, ...two(2323, 601 * SECOND)])).toEqual([23]);
+  });
+
+  it('that closes what began before the capture is none, except of one host', () => {
+    const close = (to: string, i: number): Packet => ({ timeUs: i, frame: tcp('10.0.0.1:5000', to, 'FA') });
+    expect(rulesOfPackets(each(9, (i) => close(`10.0.1.${i}:80`, i)))).toEqual([]);
+    expect(rulesOfPackets(each(9, (i) => close(`10.0.1.1:${80 + i}`, i)))).toEqual(['scan-vertical']);
+  });
+
+  it('of web servers of the Internet by a host that has lost the way to it is only told', () => {
+    const calls = (count: number): object[] =>
+      [...new Rig({ rules }).add(each(count, (i) => knock('10.0.0.1:5000', `203.0.113.${i}:443`, i))).finish().alerts.values()].map(({ rule, severity }) => ({ rule, severity })); // prettier-ignore
+    expect(calls(20)).toContainEqual({ rule: 'scan-horizontal', severity: 'low' });
+    expect(calls(80)).toContainEqual({ rule: 'scan-horizontal', severity: 'high' });
+  });
+
+  it('with flags that no system sends is told by three packets, and never by headers that are not there', () => {
+    const odd = (flags: string): Packet[] => each(3, (i) => ({ timeUs: i, frame: tcp('10.0.0.1:5000', '10.0.0.2:80', flags) })); // prettier-ignore
+    for (const flags of ['', 'SF', 'SR', 'FPU']) expect(rulesOfPackets(odd(flags)), flags).toEqual(['scan-flags']); // prettier-ignore
+    for (const flags of ['S', 'SA', 'FA', 'R', 'RA', 'FPA', 'F']) expect(rulesOfPackets(odd(flags)), flags).toEqual([]); // prettier-ignore
+    const later = each(9, (i) => ({ timeUs: i, frame: ip('10.0.0.1', '10.0.0.2', 6, Buffer.alloc(64), { fragment: { offset: 1480, more: false, id: i } }) })); // prettier-ignore
+    expect(rulesOfPackets(later)).toEqual([]);
   });
 
   it('is not the middle of connections that began before the capture, nor what goes to groups', () => {

@@ -13,7 +13,12 @@ import {
   PROTO_ICMPV6,
   PROTO_TCP,
   PROTO_UDP,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_PSH,
+  TCP_RST,
   TCP_SYN,
+  TCP_URG,
   type PacketView,
 } from '../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from './detector.ts';
@@ -25,6 +30,13 @@ const COMMON_PROTOCOLS: ReadonlySet<number> = new Set([
   1, 2, 4, 6, 17, 41, 47, 50, 51, 58, 88, 89, 103, 112, 115, 132,
 ]);
 const WIDE_SCAN_HOSTS = 64;
+const AROUND_US = 5_000_000;
+const WEB_PORTS: ReadonlySet<number> = new Set([80, 443]);
+/** Who was seen scanning needs less to be told again: his other ports and hosts belong to it. */
+const KNOWN_SCANNER_US = 600_000_000;
+const KNOWN_SCANNER_SHARE = 4;
+/** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
+const EMPTY_ECHO = 'emptyEcho';
 /** ICMP time exceeded and unreachable are answers to others, never an attempt. */
 const ECHO_REQUESTS: ReadonlySet<number> = new Set([8, 13, 15, 17, 128]);
 
@@ -35,9 +47,11 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   const slowHosts = new KeyedWindows(rules.scan_slow.within * 1000);
   const protocols = new KeyedWindows(rules.scan_protocol.within * 1000);
   const arp = new KeyedWindows(rules.arp_scan.within * 1000);
+  const flags = new KeyedWindows(rules.scan_flags.within * 1000);
+  const scanners = new KeyedWindows(KNOWN_SCANNER_US);
 
   function found(
-    rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'arp_scan',
+    rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'scan_flags' | 'arp_scan',
     window: CountedWindow,
     about: {
       source: string;
@@ -53,6 +67,9 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   ): void {
     const severity = severityOf(rule, memberCount(window), flow);
     const { source, destination, port, protocol, nowUs } = about;
+    if (severity !== 'low') scanners.at(source, nowUs);
+    // Ordinary packets go before and behind the odd ones: answers to both are compared.
+    const around = rule === 'scan_flags' ? AROUND_US : 0;
     report(
       {
         rule: rule.replaceAll('_', '-'),
@@ -72,8 +89,8 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
           ...(destination === '' ? {} : { server: destination }),
           ...(destination === '' && port !== -1 ? { serverPort: port } : {}),
           ...(about.protocolNumber === undefined ? {} : { protocol: about.protocolNumber }),
-          fromUs: window.startUs,
-          toUs: nowUs,
+          fromUs: window.startUs - around,
+          toUs: nowUs + around,
         },
       },
       flow,
@@ -87,24 +104,34 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     const isPeerToPeer =
       isFileSharing(flow.serverPort) && !internal.has(flow.server) && rule !== 'scan_protocol';
     if (isPeerToPeer && internal.has(flow.client)) return 'low';
+    // Who has lost the way to the Internet calls a dozen of its web servers in vain.
+    const isOffline = rule === 'scan_horizontal' && WEB_PORTS.has(flow.serverPort) && internal.has(flow.client) && !internal.has(flow.server); // prettier-ignore
+    if (isOffline && targets < WIDE_SCAN_HOSTS) return 'low';
     // A dozen hosts may be a tool that looks for its devices; five dozen are not.
     return rule === 'scan_horizontal' && targets < WIDE_SCAN_HOSTS ? 'medium' : wanted;
   }
 
-  function attempt(flow: Flow, nowUs: number): void {
+  /** So many targets make a scan by this source. */
+  function needed(source: string, targets: number, nowUs: number): number {
+    return scanners.peek(source, nowUs) === undefined ? targets : Math.ceil(targets / KNOWN_SCANNER_SHARE);
+  }
+
+  function attempt(flow: Flow, nowUs: number, isClosing: boolean): void {
     const { client, server, serverPort: port, protocol } = flow;
     const name = protocolName(protocol);
     const about = { source: client, port, protocol: name, nowUs, protocolNumber: protocol };
     if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) {
       const ports = vertical.add(`${client} ${server} ${protocol}`, nowUs, port);
-      if (rules.scan_vertical.enabled && memberCount(ports) >= rules.scan_vertical.ports)
+      if (rules.scan_vertical.enabled && memberCount(ports) >= needed(client, rules.scan_vertical.ports, nowUs))
         found('scan_vertical', ports, { ...about, destination: server, port: -1 }, 'Port scan of one host', `${client} tried ${memberCount(ports)} ${name} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`, flow); // prettier-ignore
       const slow = slowPorts.add(`${client} ${server} ${protocol}`, nowUs, port);
       if (rules.scan_slow.enabled && memberCount(slow) >= rules.scan_slow.targets && memberCount(ports) < rules.scan_vertical.ports)
         found('scan_slow', slow, { ...about, destination: server, port: -1 }, 'Slow port scan of one host', `${client} tried ${memberCount(slow)} ${name} ports of ${server} in ${seconds(slow, nowUs)} and used none of them`, flow); // prettier-ignore
     }
+    // Who closes connections that began before the capture tries no doors; at one host it is a scan of its own kind (Maimon).
+    if (isClosing) return;
     const hosts = horizontal.add(`${client} ${protocol} ${port}`, nowUs, server);
-    if (rules.scan_horizontal.enabled && memberCount(hosts) >= rules.scan_horizontal.hosts)
+    if (rules.scan_horizontal.enabled && memberCount(hosts) >= needed(client, rules.scan_horizontal.hosts, nowUs))
       found('scan_horizontal', hosts, { ...about, destination: '' }, 'Scan of many hosts', `${client} tried ${memberCount(hosts)} hosts on ${name}${portText(protocol, port)} in ${seconds(hosts, nowUs)} and was answered by none of them`, flow); // prettier-ignore
     const slow = slowHosts.add(`${client} ${protocol} ${port}`, nowUs, server);
     if (rules.scan_slow.enabled && memberCount(slow) >= rules.scan_slow.targets && memberCount(hosts) < rules.scan_horizontal.hosts)
@@ -112,7 +139,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   }
 
   return {
-    state: { vertical, horizontal, slowPorts, slowHosts, protocols, arp },
+    state: { vertical, horizontal, slowPorts, slowHosts, protocols, arp, flags, scanners },
 
     flowStarted(flow, view) {
       if (flow.protocol === -1 || flow.wasReversed || isGroupAddress(flow.server)) return;
@@ -128,10 +155,12 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
       if (flow.protocol === PROTO_TCP && (view.tcpFlags & TCP_SYN) === 0 && view.payloadWireBytes > 0) return;
       const isIcmp = flow.protocol === PROTO_ICMP || flow.protocol === PROTO_ICMPV6;
       if (isIcmp && !ECHO_REQUESTS.has(flow.clientPort)) return;
-      if (isIcmp || flow.protocol === PROTO_TCP || flow.protocol === PROTO_UDP) attempt(flow, nowUs);
+      if (isIcmp && view.payloadWireBytes === 0) flow.memory[EMPTY_ECHO] = true;
+      if (isIcmp || flow.protocol === PROTO_TCP || flow.protocol === PROTO_UDP) attempt(flow, nowUs, flow.protocol === PROTO_TCP && (view.tcpFlags & (TCP_SYN | TCP_FIN | TCP_ACK)) === (TCP_FIN | TCP_ACK)); // prettier-ignore
     },
 
     flowAnswered(flow, nowUs) {
+      if (flow.memory[EMPTY_ECHO] === true) return;
       const { client, server, serverPort: port, protocol } = flow;
       for (const windows of [vertical, slowPorts])
         forgetMember(windows.peek(`${client} ${server} ${protocol}`, nowUs), port);
@@ -139,7 +168,15 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         forgetMember(windows.peek(`${client} ${protocol} ${port}`, nowUs), server);
     },
 
-    packet(view: PacketView) {
+    packet(view, flow, isFromClient) {
+      if (flow !== null && rules.scan_flags.enabled && hasTcpFlags(view) && areImpossible(view.tcpFlags)) {
+        const nowUs = view.timeUs;
+        const [source, destination] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
+        const window = flags.add(`${source} ${destination}`, nowUs, view.tcpFlags);
+        if (window.count >= rules.scan_flags.packets)
+          found('scan_flags', window, { source, destination, port: -1, protocol: 'tcp', nowUs }, 'TCP flags that no system sends', `${source} sent ${destination} ${window.count} packets with ${flagWords(view.tcpFlags)} and the like in ${seconds(window, nowUs)}, as tools do that find out a system's kind or slip through filters`, flow); // prettier-ignore
+        return;
+      }
       if (view.frame.kind !== FRAME_ARP || !rules.arp_scan.enabled) return;
       const request = readArp(view);
       if (request === null || request.operation !== 1 || request.sender === request.target) return;
@@ -149,6 +186,25 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
+}
+
+/** A later fragment, and a header that the capture cut, have none to be read. */
+function hasTcpFlags(view: PacketView): boolean {
+  const at = view.inner.transportOffset;
+  return view.protocol === PROTO_TCP && at !== -1 && view.end - at >= 20;
+}
+
+/** No flag at all; SYN with FIN or RST; FIN, PSH and URG without ACK. RFC 9293 knows no state that sends one of these. */
+function areImpossible(flags: number): boolean {
+  const low = flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_PSH | TCP_ACK | TCP_URG);
+  if (low === 0) return true;
+  if ((low & TCP_SYN) !== 0 && (low & (TCP_FIN | TCP_RST)) !== 0) return true;
+  return (low & TCP_ACK) === 0 && (low & TCP_FIN) !== 0 && (low & TCP_URG) !== 0;
+}
+
+function flagWords(flags: number): string {
+  const set = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG'].filter((_, bit) => (flags & (1 << bit)) !== 0);
+  return set.length === 0 ? 'no flag' : set.join(' ');
 }
 
 /** Gnutella, BitTorrent, eDonkey, Direct Connect, Soulseek. */

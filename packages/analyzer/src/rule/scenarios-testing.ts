@@ -24,6 +24,12 @@ const NOBODY = '00:00:00:00:00:00';
 /** AS-REQ that offers RC4 (23) and nothing else. */
 const TICKET_REQUEST = Buffer.from('6a173015a103020105a20302010aa4093007a8053003020117', 'hex');
 
+/** A search of all below the root for (servicePrincipalName=*). */
+const ROAST_SEARCH = Buffer.from(
+  '30360201026331040844433d706c616e740a01020a01000201000201000101008714736572766963655072696e636970616c4e616d653000',
+  'hex',
+);
+
 type Line = readonly ['>' | '<', string | Uint8Array];
 
 /** A whole connection: handshake, the lines, both ends. */
@@ -426,5 +432,32 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0859',
+  },
+  {
+    rule: 'directory-search',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:389`, [['>', ROAST_SEARCH]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0888',
+  },
+  {
+    rule: 'web-attack',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:80`, [['>', 'GET /view?id=1%27%20OR%20%271%27=%271 HTTP/1.1\r\nHost: hmi\r\n\r\n']], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0819',
+  },
+  {
+    rule: 'scan-flags',
+    rules: { scan_flags: { packets: 4 } },
+    threshold: 4,
+    event: (i) => [{ timeUs: i * SECOND, frame: tcp(`${ATTACKER}:5000`, `${VICTIM}:80`, 'SF') }],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
   },
 ];

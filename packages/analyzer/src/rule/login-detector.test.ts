@@ -1,0 +1,33 @@
+/** What is a guess at a password over HTTP, and what are machines that talk to one another. */
+import { expect, it } from 'vitest';
+import { Rig } from '../engine-testing.ts';
+import { connection } from './scenarios-testing.ts';
+
+function told(target: string, contentType: string | null, count = 40): boolean {
+  const header = contentType === null ? '' : `Content-Type: ${contentType}\r\n`;
+  const packets = Array.from({ length: count }, (_, i) =>
+    connection(`10.0.0.66:${5000 + i}`, '10.0.0.2:80', [
+      ['>', `POST ${target} HTTP/1.1\r\nHost: hmi\r\n${header}Content-Length: 9\r\n\r\nu=a&p=${i}`],
+      ['<', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'],
+    ], i * 500_000),
+  ).flat(); // prettier-ignore
+  return new Rig().add(packets).finish().rules.includes('http-brute-force');
+}
+
+it('forms posted to one address again and again are guesses', () => {
+  expect(told('/index.php', 'application/x-www-form-urlencoded')).toBe(true);
+  expect(told('/index.php', 'multipart/form-data; boundary=x')).toBe(true);
+  expect(told('/index.php', 'application/x-www-form-urlencoded', 14)).toBe(false);
+});
+
+it('JSON and bodies of no kind are, where the address is one of logins', () => {
+  expect(told('/api/login', 'application/json')).toBe(true);
+  expect(told('/api/auth/token', null)).toBe(true);
+  expect(told('/api/tags', 'application/json')).toBe(false);
+  expect(told('/api/tags', null)).toBe(false);
+});
+
+it('SOAP, WinRM and UPnP post all day and guess nothing', () => {
+  expect(told('/wsman?PSVersion=2.0', 'application/soap+xml;charset=UTF-8')).toBe(false);
+  expect(told('/upnp/control/WANCommonInterfaceConfig0', 'text/xml; charset="utf-8"')).toBe(false);
+});

@@ -1,0 +1,116 @@
+/**
+ * Attacks on web servers (an HMI's, a gateway's, a historian's): a request that carries what only an attack does, and scanning tools that say their
+ * own name. Looked for in the request line and the headers, as the server would decode them; never in a body, where a text about SQL is no attack.
+ */
+import type { Flow } from '../flow/flow.ts';
+import { PROTO_TCP, type PacketView } from '../packet/packet-view.ts';
+import type { Detector, Report } from './detector.ts';
+import type { Rules } from './rule-file.ts';
+
+const TEXT_BYTES_MAX = 4096;
+
+/** In the target, percent-decoded twice: some decode it twice, and attackers know who does. */
+const TARGETS: readonly (readonly [RegExp, string])[] = [
+  [/[?&=;].*(?:\.\.[/\\]){2}|\/etc\/(?:passwd|shadow)\b|\b(?:boot|win)\.ini\b|[/\\]windows[/\\]system32/i, 'a path out of the web root'],
+  [/['")\s]\s*(?:or|and)\s+(?:['"(]{0,3}\w+['")]{0,3}\s*(?:=|like)\s*['"(]{0,3}\w+|\d+\s*[<>]\s*\d+)/i, 'a condition for an SQL statement'],
+  [/\bunion(?:\s|\/\*.*?\*\/)+(?:all\s+)?select\b|\binformation_schema\b|\bxp_cmdshell\b/i, 'a part of an SQL statement'],
+  [/\b(?:sleep|benchmark|pg_sleep)\(\s*\d+|\bwaitfor\s+delay\b|;\s*(?:drop|insert|update|delete)\s+(?:table|into|from|\w+\s+set)\b/i, 'an SQL statement'],
+  [/[;|&`\n]\s*(?:\/bin\/|\/usr\/bin\/)?(?:cat|ls|id|wget|curl|tftp|nc|bash|sh|whoami|uname|chmod|busybox|ping)(?:[\s;|&`<>]|$)|\$\((?:[^)]{1,80})\)|\bcmd\.exe\b/i, 'a command for a shell'],
+  [/<script\b|\bon(?:error|load|mouseover)\s*=\s*['"(\w]|\bjavascript:\s*\w+\(/i, 'a script'],
+  [/\b(?:php|data|expect|zip):\/\/|<\?php|\ballow_url_include\b|\b(?:eval|assert)\(\s*(?:base64_decode|\$_)/i, 'code for PHP'],
+  [/%\{\s*\(?#|#_memberAccess|\bclass\.module\.classLoader\b|\bT\(java\.lang\./i, 'an expression for a Java framework'],
+]; // prettier-ignore
+
+/** In the whole head of the request. */
+const HEADS: readonly (readonly [RegExp, string])[] = [
+  [/\$\{\s*(?:jndi|lower|upper|env|::-)/i, 'a lookup for Log4j'],
+  [/\(\)\s*\{\s*:?\s*;?\s*\}\s*;/, 'a function for a shell (Shellshock)'],
+  [/^content-type:[^\r\n]*(?:%\{|#_memberAccess)/im, 'an expression for a Java framework'],
+];
+
+const TOOLS =
+  /^user-agent:[^\r\n]*\b(nikto|sqlmap|nmap scripting engine|masscan|zgrab|zmeu|dirbuster|gobuster|feroxbuster|ffuf|wfuzz|hydra|wpscan|acunetix|nessus|openvas|nuclei|w3af|arachni|havij|morfeus|metasploit)\b/im;
+
+export function createWebDetector(rules: Rules, report: Report): Detector {
+  const rule = rules.web_attack;
+
+  function found(title: string, technique: string, evidence: string, flow: Flow, nowUs: number): void {
+    const { client, server, serverPort } = flow;
+    report(
+      {
+        rule: 'web-attack',
+        title,
+        severity: rule.severity,
+        score: 0.85,
+        technique,
+        timeUs: nowUs,
+        source: client,
+        destination: server,
+        port: serverPort,
+        protocol: 'http',
+        evidence,
+        group: `${client} ${server} ${serverPort} ${title}`,
+        scope: { client, server, serverPort, fromUs: flow.startUs, toUs: nowUs },
+      },
+      flow,
+    );
+  }
+
+  return {
+    state: {},
+
+    packet(view, flow, isFromClient) {
+      if (!rule.enabled || flow === null || !isFromClient || flow.service !== 'http' || view.protocol !== PROTO_TCP) return; // prettier-ignore
+      const head = requestHead(view);
+      if (head === '') return;
+      const line = head.slice(0, lineEnd(head));
+      const target = decoded(decoded(line.split(' ')[1] ?? ''));
+      const what = leavesRoot(target) ? 'a path out of the web root' : (reasonOf(TARGETS, target) ?? reasonOf(HEADS, decoded(head))); // prettier-ignore
+      if (what !== undefined)
+        found('A request that attacks a web server', 'T0819', `${what} in ${JSON.stringify(line.slice(0, 160))}`, flow, view.timeUs); // prettier-ignore
+      const tool = TOOLS.exec(head)?.[1];
+      if (tool !== undefined)
+        found('A scanning tool looks through a web server', 'T0888', `${flow.client} calls itself ${tool.toLowerCase()}`, flow, view.timeUs); // prettier-ignore
+    },
+  };
+}
+
+function reasonOf(patterns: typeof TARGETS, text: string): string | undefined {
+  return patterns.find(([pattern]) => pattern.test(text))?.[1];
+}
+
+/** Whether the path goes up more often than down. One step too many is a client's mistake. */
+function leavesRoot(target: string): boolean {
+  let depth = 0;
+  for (const part of (target.split('?', 1)[0] as string).split(/[/\\]/)) {
+    if (part === '..') depth--;
+    else if (part !== '' && part !== '.') depth++;
+    if (depth < -1) return true;
+  }
+  return false;
+}
+
+/** The head of the request that the segment begins with, as Latin-1; '' when none does. */
+function requestHead(view: PacketView): string {
+  const { bytes, payloadOffset: at, payloadEnd } = view;
+  const end = Math.min(payloadEnd, at + TEXT_BYTES_MAX);
+  // Capital letters and a space, up to OPTIONS or PROPFIND.
+  let i = at;
+  while (i < end && i < at + 10 && (bytes[i] as number) >= 65 && (bytes[i] as number) <= 90) i++;
+  if (i < at + 3 || i >= end || bytes[i] !== 0x20) return '';
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset + at, end - at).toString('latin1');
+  const body = text.indexOf('\r\n\r\n');
+  return body === -1 ? text : text.slice(0, body);
+}
+
+function lineEnd(head: string): number {
+  const end = head.search(/[\r\n]/);
+  return end === -1 ? head.length : end;
+}
+
+/** Percent signs and plus signs as a server reads them; what is no such sign stays. */
+function decoded(text: string): string {
+  return text
+    .replaceAll('+', ' ')
+    .replaceAll(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+}
