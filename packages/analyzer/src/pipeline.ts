@@ -246,7 +246,10 @@ class Analyzer implements RunningDaemon {
 
   /** All that was written until `asOfMs` was read. */
   #tick(asOfMs: number): void {
-    for (const { merge } of this.#stations.values()) {
+    for (const station of this.#stations.values()) {
+      // Its turn comes with the next look at the archive.
+      if (this.#checkpointer?.awaits(station) === true) continue;
+      const { merge } = station;
       const before = merge.counters.packetsOut;
       merge.release();
       merge.tick(asOfMs);
@@ -277,7 +280,9 @@ class Analyzer implements RunningDaemon {
     const { segment, batch, file, number, offset } = piece;
     const { bytes, byteLength, linkType } = batch;
     this.#table.add(segment, batch);
-    const { merge } = this.#stationOf(segment.sensor);
+    const station = this.#stationOf(segment.sensor);
+    this.#checkpointer?.secure(station);
+    const { merge } = station;
     merge.add({ file, path: segment.path, bytes, byteLength, linkType, number, offset }, Date.now());
     merge.release(piece.unreadSeconds, piece.unreadNanoseconds);
     this.#publishing?.heard(segment.sensor);
@@ -333,18 +338,23 @@ class Analyzer implements RunningDaemon {
     else if (this.#checkpointer !== null && this.#hasNews) await this.#checkpoint(this.#checkpointer);
   }
 
-  /** Of everything as it stands now; the state is taken down before this returns. */
+  /** Of everything as it stands now; sensors are taken down before they change. */
   #checkpoint(checkpointer: Checkpointer): Promise<void> {
     const flowTexts = this.#flowLog?.take() ?? [];
     this.#hasNews = false;
-    return checkpointer.take(this.#rules.hash, this.#sections(flowTexts), (isOnDisk) => {
-      this.#writeFlows(flowTexts);
-      if (!isOnDisk) this.#hasNews = true;
-    });
+    return checkpointer.take(
+      this.#rules.hash,
+      this.#rowState(flowTexts),
+      this.#stations.values(),
+      (isOnDisk) => {
+        this.#writeFlows(flowTexts);
+        if (!isOnDisk) this.#hasNews = true;
+      },
+    );
   }
 
-  *#sections(flowTexts: readonly FlowText[]): Generator<RowState | StationState> {
-    yield {
+  #rowState(flowTexts: readonly FlowText[]): RowState {
+    return {
       input: inputOf(this.#config),
       tail: this.#tail?.snapshot() ?? null,
       stream: this.#stream?.snapshot() ?? null,
@@ -353,7 +363,6 @@ class Analyzer implements RunningDaemon {
       flowsWritten: this.#flowLog?.counters.flowsWritten ?? 0,
       flowTexts,
     };
-    for (const station of this.#stations.values()) yield station.snapshot();
   }
 
   #createOutlet(log: DaemonContext['log']): AlertOutlet {
@@ -457,6 +466,7 @@ class Analyzer implements RunningDaemon {
 
   #takeRules(file = this.#config.rules): void {
     if (!this.#rules.hasChanged(file)) return;
+    this.#checkpointer?.secureAll();
     for (const { engine } of this.#stations.values()) engine.setRules(this.#rules.rules);
   }
 

@@ -119,12 +119,14 @@ describe('the checkpointer', () => {
     expect(checkpointer.isDue).toBe(false);
     clock.ms = 10_000;
     expect(checkpointer.isDue).toBe(true);
-    function* slow(): Generator<number> {
-      clock.ms += 2000;
-      yield 1;
-    }
+    const slow = {
+      snapshot: (): number => {
+        clock.ms += 2000;
+        return 1;
+      },
+    };
     const results: boolean[] = [];
-    const taken = checkpointer.take(RULES, slow(), (isOnDisk) => results.push(isOnDisk));
+    const taken = checkpointer.take(RULES, 0, [slow], (isOnDisk) => results.push(isOnDisk));
     expect(checkpointer.isDue).toBe(false);
     await taken;
     expect(results).toEqual([true]);
@@ -132,6 +134,30 @@ describe('the checkpointer', () => {
     expect(checkpointer.isDue).toBe(false);
     clock.ms = 12_000 + 38_100;
     expect(checkpointer.isDue).toBe(true);
+    checkpointer.close();
+  });
+
+  it('is of one moment, though its parts are taken down by and by', async () => {
+    const { clock, make } = rig();
+    const checkpointer = make();
+    const parts = Array.from({ length: 50 }, (_, i) => ({ n: i, snapshot: () => ({ n: parts[i]?.n }) }));
+    // A part that takes its time, so that the others have theirs.
+    const slow = { snapshot: () => (clock.ms += 100) };
+    const taken = checkpointer.take(RULES, 'whole', [slow, ...parts], () => undefined);
+    expect(checkpointer.isDue).toBe(false);
+    const [first, last] = [parts[0], parts[49]];
+    if (first === undefined || last === undefined) throw new Error('no parts');
+    for (const part of [last, first]) {
+      expect(checkpointer.awaits(part)).toBe(true);
+      checkpointer.secure(part);
+      expect(checkpointer.awaits(part)).toBe(false);
+      part.n = -1;
+    }
+    await taken;
+    const checkpoint = checkpointer.read();
+    if (checkpoint?.kind !== 'checkpoint') throw new Error('refused');
+    const seen = checkpoint.sections.slice(2) as { n: number }[];
+    expect(seen.map(({ n }) => n).sort((a, b) => a - b)).toEqual(parts.map((_, i) => i));
     checkpointer.close();
   });
 
@@ -154,17 +180,22 @@ describe('the checkpointer', () => {
     };
     const { failed, make } = rig(files);
     const checkpointer = make();
-    await checkpointer.take(RULES, [1], () => undefined);
+    await checkpointer.take(RULES, 1, [], () => undefined);
     const before = readFileSync(checkpointer.path);
     isFull = true;
     const results: boolean[] = [];
-    await checkpointer.take(RULES, [2], (isOnDisk) => results.push(isOnDisk));
+    await checkpointer.take(RULES, 2, [], (isOnDisk) => results.push(isOnDisk));
     isFull = false;
-    await checkpointer.take(RULES, [() => 1], (isOnDisk) => results.push(isOnDisk));
+    await checkpointer.take(
+      RULES,
+      () => 1,
+      [],
+      (isOnDisk) => results.push(isOnDisk),
+    );
     expect(results).toEqual([false, false]);
     expect(failed).toHaveLength(2);
     expect(readFileSync(checkpointer.path)).toEqual(before);
-    await checkpointer.take(RULES, [3], (isOnDisk) => results.push(isOnDisk));
+    await checkpointer.take(RULES, 3, [], (isOnDisk) => results.push(isOnDisk));
     expect(checkpointer.read()).toMatchObject({ sections: [3] });
     writeFileSync(checkpointer.path, 'x');
     expect(checkpointer.read()?.kind).toBe('refused');

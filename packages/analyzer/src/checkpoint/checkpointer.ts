@@ -1,12 +1,16 @@
 /**
  * When the next checkpoint is due: after the interval, and later where one takes long, so that never more than SHARE_MAX of the time goes into them.
- * One at a time: while the disk is still busy with one, packets go on and the next waits.
+ * One at a time: while one is taken down or the disk is still busy with it, packets go on and the next waits.
+ *
+ * A checkpoint is of one moment. What it says of the whole is taken down at once; the parts (one a sensor) follow in turns, so that a thousand sensors do
+ * not stand still for seconds. What must stay true: a part is taken down before it changes; who is about to change one calls `secure` first.
  */
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { errnoOf, type Files } from '@tapline/shared/system/files.ts';
 import {
-  encodeCheckpoint,
+  CheckpointDraft,
   readCheckpoint,
   writeCheckpoint,
   type DecodedCheckpoint,
@@ -18,6 +22,14 @@ const LOCK_NAME = '.tapline-analyzer';
 /** Of the time, for what nothing else can be done in. */
 const SHARE_MAX = 0.05;
 const WRITTEN_BYTES_PER_MS = 1_000_000;
+/** Taking down goes on for so long before others have their turn; a part that takes longer is not cut. */
+const TURN_MS = 10;
+
+/** What has a state of its own. */
+export interface CheckpointPart {
+  /** Plain data, not to be changed by what comes. */
+  snapshot(): unknown;
+}
 
 export interface CheckpointEvents {
   failed(path: string, error: unknown): void;
@@ -37,7 +49,11 @@ export class Checkpointer {
   readonly #dependencies: CheckpointDependencies;
   readonly #lock: number;
   #dueMs: number;
-  #writing: Promise<boolean> | null = null;
+  #writing: Promise<void> | null = null;
+  #draft: CheckpointDraft | null = null;
+  /** Parts that the draft still has to take down. */
+  #parts = new Set<CheckpointPart>();
+  #tookMs = 0;
 
   /** Throws ARCHIVE_FAILED when the directory cannot be used, or another analyzer uses it. */
   constructor(
@@ -69,29 +85,40 @@ export class Checkpointer {
   }
 
   /**
-   * Takes down what `sections` gives now and begins to write it; `written` is called when it is on the disk (true) or failed (false).
+   * Takes down `whole` now and `parts` by and by, then writes it all; `written` is called when it is on the disk (true) or failed (false).
    * Resolves then, too; nobody needs to wait for it.
    */
-  take(rulesHash: Buffer, sections: Iterable<unknown>, written: (isOnDisk: boolean) => void): Promise<void> {
-    const { monotonicMs } = this.#dependencies;
-    const startMs = monotonicMs();
-    let encoded: EncodedCheckpoint | null = null;
-    let problem: unknown;
-    try {
-      encoded = encodeCheckpoint(rulesHash, sections);
-    } catch (error) {
-      problem = error;
-    }
-    // And what the writes into the page cache will take.
-    const tookMs = monotonicMs() - startMs + (encoded?.byteLength ?? 0) / WRITTEN_BYTES_PER_MS;
-    this.counters.encodeMillisecondsNow = Math.round(tookMs);
-    this.#dueMs = monotonicMs() + Math.max(this.#intervalMs, tookMs / SHARE_MAX - tookMs);
-    const writing = encoded === null ? Promise.resolve(this.#fail(problem)) : this.#write(encoded);
-    this.#writing = writing;
-    return writing.then((isOnDisk) => {
+  take(
+    rulesHash: Buffer,
+    whole: unknown,
+    parts: Iterable<CheckpointPart>,
+    written: (isOnDisk: boolean) => void,
+  ): Promise<void> {
+    const draft = new CheckpointDraft();
+    this.#draft = draft;
+    this.#parts = new Set(parts);
+    this.#tookMs = 0;
+    this.#add(() => whole);
+    this.#writing = this.#complete(draft, rulesHash).then((isOnDisk) => {
       this.#writing = null;
       written(isOnDisk);
     });
+    return this.#writing;
+  }
+
+  /** Whether the part has not been taken down yet: it may not change before it is secured. */
+  awaits(part: CheckpointPart): boolean {
+    return this.#parts.has(part);
+  }
+
+  /** Takes the part down now if the checkpoint under way still has to. */
+  secure(part: CheckpointPart): void {
+    if (this.#parts.delete(part)) this.#add(() => part.snapshot());
+  }
+
+  /** The same of every part. */
+  secureAll(): void {
+    for (const part of this.#parts) this.secure(part);
   }
 
   /** Until the one that is under way is over. */
@@ -108,6 +135,38 @@ export class Checkpointer {
 
   close(): void {
     this.#dependencies.files.close(this.#lock);
+  }
+
+  #add(section: () => unknown): void {
+    const { monotonicMs } = this.#dependencies;
+    const startMs = monotonicMs();
+    try {
+      this.#draft?.add(section());
+    } catch (error) {
+      this.#draft = null;
+      this.#parts.clear();
+      this.#fail(error);
+    }
+    this.#tookMs += monotonicMs() - startMs;
+  }
+
+  /** The rest of the parts, and the file. */
+  async #complete(draft: CheckpointDraft, rulesHash: Buffer): Promise<boolean> {
+    const { monotonicMs } = this.#dependencies;
+    let turnedMs = monotonicMs();
+    for (const part of this.#parts) {
+      this.secure(part);
+      if (monotonicMs() - turnedMs < TURN_MS) continue;
+      await turn();
+      turnedMs = monotonicMs();
+    }
+    const encoded = this.#draft === draft ? draft.finish(rulesHash) : null;
+    this.#draft = null;
+    // And what the writes into the page cache will take.
+    const tookMs = this.#tookMs + (encoded?.byteLength ?? 0) / WRITTEN_BYTES_PER_MS;
+    this.counters.encodeMillisecondsNow = Math.round(tookMs);
+    this.#dueMs = monotonicMs() + Math.max(this.#intervalMs, tookMs / SHARE_MAX - tookMs);
+    return encoded !== null && (await this.#write(encoded));
   }
 
   async #write(encoded: EncodedCheckpoint): Promise<boolean> {
