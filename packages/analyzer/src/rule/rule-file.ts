@@ -57,7 +57,7 @@ export const rulesSchema = z.strictObject({
   remote_administration: rule('medium', {}),
   exploit: rule('high', {}),
   ot_program: rule('medium', {}),
-  ot_control: rule('low', {}),
+  ot_control: rule('low', { outage_severity: z.enum(SEVERITIES).default('medium'), repeats: count(30), within: within(60_000) }),
   ot_first_write: rule('low', {}),
   ot_new_writer: rule('medium', {}),
   file_transfer: rule('medium', {}),
