@@ -8,6 +8,7 @@ import { createBeaconDetector } from './beacon-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
+import { createForgedDetector } from './forged-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
@@ -37,6 +38,7 @@ export function createDetectors(
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
     createGooseDetector(rules, report),
+    createForgedDetector(rules, report),
     createMirrorDetector(rules, report),
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
   ];

@@ -85,25 +85,30 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
 
     operation(flow, operation, nowUs, isFromClient) {
       if (operation.isResponse || !OT_SERVICES.has(operation.protocol)) return;
+      const { action } = operation;
+      const command = deviceCommand(operation);
+      // Frames straight on Ethernet go to groups and come from devices themselves: who is new to whom says nothing there.
+      if (flow.protocol === -1 && command === null) return;
       // Who asks is not always who opened the connection: a DNP3 outstation may call its master.
       const [client, server] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
-      const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
-      const asks = `${client} asks ${server} for ${what}`;
-      const command = deviceCommand(operation);
+      const changes = action === 'write' || action === 'control';
+      const isTold = changes || command !== null || action === 'program';
+      const what = !isTold
+        ? ''
+        : `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
+      const asks = !isTold ? '' : `${client} asks ${server} for ${what}`;
       // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
       const isRead = /upload|read/.test(operation.name) || operation.protocol === 'opcua';
-      if (operation.action === 'program' && rules.ot_program.enabled)
+      if (action === 'program' && rules.ot_program.enabled)
         found('ot_program', "A controller's program is changed or read out", isRead ? 'low' : rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, asks, nowUs, isFromClient); // prettier-ignore
       else if (command !== null && rules.ot_control.enabled)
         commanded(command, flow, operation, asks, nowUs, isFromClient);
-      // Frames straight on Ethernet go to groups and come from devices themselves: who is new to whom says nothing there.
       if (flow.protocol === -1) return;
       const service = `${server} ${operation.protocol}`;
       const pair = `${client} ${service}`;
       const firstUs = remember(since, service, nowUs);
       const sinceUs = remember(operators, pair, nowUs);
       const isNew = sinceUs - firstUs > SETTLED_US && nowUs - sinceUs < PROBATION_US;
-      const changes = operation.action === 'write' || operation.action === 'control';
       if (changes && !writers.has(pair) && rules.ot_first_write.enabled) {
         remember(writers, pair, nowUs);
         found('ot_first_write', 'First command of this client to this controller', rules.ot_first_write.severity, 'T0855', flow, operation, `${client} begins to command ${server}: ${what}${Number.isNaN(operation.value) ? '' : ` to ${operation.value}`}`, nowUs, isFromClient); // prettier-ignore

@@ -49,6 +49,7 @@ export const rulesSchema = z.strictObject({
   unknown_service: rule('low', {}),
   weak_kerberos: rule('low', {}),
   goose_event: rule('low', {}),
+  forged_publisher: rule('medium', { contradictions: count(2), within: within(60_000) }),
   arp_spoofing: rule('high', { changes: count(2), within: within(60_000) }),
   protocol_violation: rule('medium', { violations: count(5), within: within(60_000) }),
   beaconing: rule('medium', { intervals: count(8), jitter: z.number().min(0).max(1).default(0.1) }),

@@ -1,6 +1,8 @@
 /** For tests: one scenario for each rule, as events that are counted. So many are silent, one more speaks. */
 import { arp, icmp, ip, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 
+import { GOOSE_GROUP, PUBLISHER, goose } from './publisher-testing.ts';
+
 export interface Scenario {
   /** As the alert has it. */
   readonly rule: string;
@@ -325,6 +327,17 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0816',
+  },
+  {
+    rule: 'forged-publisher',
+    rules: { forged_publisher: { contradictions: 3 } },
+    threshold: 3,
+    // Each event sends the state that there was, and another.
+    event: (i) =>
+      [0, 1].map((state) => ({ timeUs: i * SECOND + state * 500_000, frame: goose(1 + state, i, state, state) })), // prettier-ignore
+    source: PUBLISHER,
+    destination: GOOSE_GROUP,
+    technique: 'T0856',
   },
   {
     rule: 'ot-first-write',
