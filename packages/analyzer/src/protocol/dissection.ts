@@ -215,6 +215,8 @@ export class Dissection {
     this.counters.operations++;
     const flow = this.#flow;
     if (flow === null || this.#view === null) return;
+    // Of a message that waited for a gap to close the packet at hand says nothing.
+    operation.isFromClient = this.#message.isFromClient;
     // What speaks through a shared port says itself which protocol it is.
     if (operation.protocol !== flow.service && operation.protocol !== 'cotp' && flow.service === 's7comm')
       flow.service = operation.protocol;

@@ -1,5 +1,5 @@
 /**
- * Brute force: passwords tried one after another. Where the answer is readable (FTP, Telnet, HTTP, SMB), refusals are counted; where it is encrypted
+ * Brute force: passwords tried one after another. Where the answer is readable (FTP, Telnet, HTTP, SMB, and controllers that have passwords), refusals are counted; where it is encrypted
  * (SSH, RDP), connections that end as a failed login does: soon, after few bytes.
  */
 import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../flow/flow-columns.ts';
@@ -20,6 +20,8 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   // Wrong password, unknown name: what one after another means guessing.
   kerberos: /preauth-failed|principal-unknown/,
   http: /^(401|403)$/,
+  s7comm: /^0xd602$/,
+  opcua: /^identity-token-(rejected|invalid)$/,
 };
 
 export function createLoginDetector(rules: Rules, report: Report): Detector {

@@ -29,6 +29,7 @@ const RESTART: DeviceCommand = { isOutage: true, technique: 'T0816' };
 const SILENCE: DeviceCommand = { isOutage: true, technique: 'T0814' };
 const MODE: DeviceCommand = { isOutage: false, technique: 'T0858' };
 const NAMING: DeviceCommand = { isOutage: false, technique: 'T0836' };
+const PASSWORD: DeviceCommand = { isOutage: false, technique: 'T0859' };
 const DESTRUCTION: DeviceCommand = { isOutage: false, technique: 'T0809' };
 
 /** Null for what commands no device: reads, reports, writes and commands to points. */
@@ -36,6 +37,7 @@ export function deviceCommand(operation: Operation): DeviceCommand | null {
   const { action, name, object, protocol } = operation;
   if (action === 'file') return /^(file-delete|file-rename|delete-file|clear-file)$/.test(name) ? DESTRUCTION : null; // prettier-ignore
   if (protocol === 'profinet' && name === 'dcp-set') return ofDiscovery(object);
+  if (name === 'plc-password') return PASSWORD;
   if (action !== 'control') return null;
   if (protocol === 'bacnet') {
     // 0 is enable.

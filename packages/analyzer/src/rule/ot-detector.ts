@@ -37,9 +37,10 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
     operation: Operation,
     evidence: string,
     nowUs: number,
-    isFromClient: boolean,
   ): void {
-    const [source, destination] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
+    const [source, destination] = operation.isFromClient
+      ? [flow.client, flow.server]
+      : [flow.server, flow.client];
     report(
       {
         rule: rule.replaceAll('_', '-'),
@@ -66,31 +67,37 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
     operation: Operation,
     asks: string,
     nowUs: number,
-    isFromClient: boolean,
   ): void {
     const rule = rules.ot_control;
-    const { count } = repeats.add(`${flow.client} ${flow.server} ${operation.name} ${isFromClient}`, nowUs);
+    const { count } = repeats.add(
+      `${flow.client} ${flow.server} ${operation.name} ${operation.isFromClient}`,
+      nowUs,
+    );
     const isFlood = count >= rule.repeats;
     const title = isFlood
       ? 'A controller is given the same command again and again'
       : command.isOutage
         ? 'A controller is stopped, restarted or silenced'
-        : 'A controller is started or set';
+        : command.technique === 'T0859'
+          ? 'A controller is given a password'
+          : 'A controller is started or set';
     const severity = command.isOutage || isFlood ? rule.outage_severity : rule.severity;
-    found('ot_control', title, severity, command.technique, flow, operation, isFlood ? `${asks}, ${count} times` : asks, nowUs, isFromClient); // prettier-ignore
+    found('ot_control', title, severity, command.technique, flow, operation, isFlood ? `${asks}, ${count} times` : asks, nowUs); // prettier-ignore
   }
 
   return {
     state: { since, operators, writers, repeats },
 
-    operation(flow, operation, nowUs, isFromClient) {
+    operation(flow, operation, nowUs) {
       if (operation.isResponse || !OT_SERVICES.has(operation.protocol)) return;
       const { action } = operation;
       const command = deviceCommand(operation);
       // Frames straight on Ethernet go to groups and come from devices themselves: who is new to whom says nothing there.
       if (flow.protocol === -1 && command === null) return;
       // Who asks is not always who opened the connection: a DNP3 outstation may call its master.
-      const [client, server] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
+      const [client, server] = operation.isFromClient
+        ? [flow.client, flow.server]
+        : [flow.server, flow.client];
       const changes = action === 'write' || action === 'control';
       const isTold = changes || command !== null || action === 'program';
       const what = !isTold
@@ -100,9 +107,8 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
       // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
       const isRead = /upload|read/.test(operation.name) || operation.protocol === 'opcua';
       if (action === 'program' && rules.ot_program.enabled)
-        found('ot_program', "A controller's program is changed or read out", isRead ? 'low' : rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, asks, nowUs, isFromClient); // prettier-ignore
-      else if (command !== null && rules.ot_control.enabled)
-        commanded(command, flow, operation, asks, nowUs, isFromClient);
+        found('ot_program', "A controller's program is changed or read out", isRead ? 'low' : rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, asks, nowUs); // prettier-ignore
+      else if (command !== null && rules.ot_control.enabled) commanded(command, flow, operation, asks, nowUs);
       if (flow.protocol === -1) return;
       const service = `${server} ${operation.protocol}`;
       const pair = `${client} ${service}`;
@@ -111,11 +117,11 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
       const isNew = sinceUs - firstUs > SETTLED_US && nowUs - sinceUs < PROBATION_US;
       if (changes && !writers.has(pair) && rules.ot_first_write.enabled) {
         remember(writers, pair, nowUs);
-        found('ot_first_write', 'First command of this client to this controller', rules.ot_first_write.severity, 'T0855', flow, operation, `${client} begins to command ${server}: ${what}${Number.isNaN(operation.value) ? '' : ` to ${operation.value}`}`, nowUs, isFromClient); // prettier-ignore
+        found('ot_first_write', 'First command of this client to this controller', rules.ot_first_write.severity, 'T0855', flow, operation, `${client} begins to command ${server}: ${what}${Number.isNaN(operation.value) ? '' : ` to ${operation.value}`}`, nowUs); // prettier-ignore
       }
       // A client that commands as soon as it appears, at a controller that others have been talking to for a while.
       if (isNew && changes && rules.ot_new_writer.enabled && operation.protocol !== 'profinet' && !isHousekeeping(operation))
-        found('ot_new_writer', 'A command from a host that is new to the controller', rules.ot_new_writer.severity, 'T0855', flow, operation, `${client} sends ${what} ${((nowUs - sinceUs) / 1e6).toFixed(1)} s after its first word to ${server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`, nowUs, isFromClient); // prettier-ignore
+        found('ot_new_writer', 'A command from a host that is new to the controller', rules.ot_new_writer.severity, 'T0855', flow, operation, `${client} sends ${what} ${((nowUs - sinceUs) / 1e6).toFixed(1)} s after its first word to ${server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`, nowUs); // prettier-ignore
     },
   };
 }
