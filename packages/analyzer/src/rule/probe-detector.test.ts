@@ -1,6 +1,7 @@
 /** Who feels a controller for what it has is told, and who operates it is not; who then commands it is told louder. */
 import { describe, expect, it } from 'vitest';
-import { Rig } from '../engine-testing.ts';
+import { describeWithCorpus } from '../../../../tests/support/corpus.ts';
+import { Rig, analyzeCapture } from '../engine-testing.ts';
 import { tcp, type Packet } from '../packet/frame-testing.ts';
 import { activateSession, writeNode } from './opcua-testing.ts';
 import { connection, modbus, refused } from './scenarios-testing.ts';
@@ -68,6 +69,44 @@ describe('functions and addresses', () => {
   it('of which one is refused again and again are a wrong setting', () => {
     expect(told(talk(times(200, () => [1, read(7), [0x83, 2]])))).toEqual([]);
     expect(told(talk(times(200, (i) => [1, read(i % 100), i % 5 < 2 ? [0x83, 2] : READ_ANSWER])))).toEqual([]); // prettier-ignore
+  });
+});
+
+describeWithCorpus('on a real capture', () => {
+  it('a tool that asks for every address of DNP3 is told', async () => {
+    const { alerts } = await analyzeCapture('ot/dnp3/dnp3.pcap');
+    expect(alerts).toContainEqual(expect.objectContaining({ rule: 'ot-probe', severity: 'medium', source: '172.17.0.8' })); // prettier-ignore
+  });
+
+  it('a tool that tries every function of Modbus is told', async () => {
+    const { alerts } = await analyzeCapture('ot/modbus/modbus_test_data_part2.pcap');
+    expect(alerts).toContainEqual(expect.objectContaining({ rule: 'ot-probe', technique: 'T0888' }));
+    expect(alerts.filter(({ severity }) => severity === 'high')).toEqual([]);
+  });
+});
+
+describe('functions of DNP3', () => {
+  /** A link frame around user data, by its CRCs. */
+  const frame = (control: number, destination: number, source: number, user: string): Buffer => {
+    const data = Buffer.from(user, 'hex');
+    const header = Buffer.from([5, 0x64, 5 + data.byteLength, control, destination, 0, source, 0]);
+    return Buffer.concat([header, crc(header), data, crc(data)]);
+  };
+  const crc = (bytes: Buffer): Buffer => {
+    let value = 0;
+    for (const byte of bytes) {
+      value ^= byte;
+      for (let i = 0; i < 8; i++) value = value & 1 ? (value >>> 1) ^ 0xa6bc : value >>> 1;
+    }
+    return Buffer.from([~value & 0xff, (~value >>> 8) & 0xff]);
+  };
+
+  it('that are refused are told apart by what was asked', () => {
+    const lines = times(6, (i) => [
+      ['>', frame(0xc4, 10, 1, `c0c1${(40 + i).toString(16)}`)],
+      ['<', frame(0x44, 1, 10, 'c0c1810001')],
+    ] as const).flat(); // prettier-ignore
+    expect(told(connection('10.0.0.66:5000', '10.0.0.2:20000', lines, 0))).toEqual(['ot-probe medium T0888']);
   });
 });
 

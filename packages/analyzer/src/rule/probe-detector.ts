@@ -2,10 +2,11 @@
  * Controllers that are felt for what they are and have, before anybody commands them: who they are (identification), which units are behind a gateway, which functions and which addresses there
  * are. Operators know their plant: they ask for what is there, and are answered. So what counts is what is not answered, or refused as unknown, in many different ways.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { OT_SERVICES } from '../asset/inventory.ts';
 import { isGroupAddress } from '../asset/networks.ts';
 import type { Severity } from '../alert/finding.ts';
-import type { Flow } from '../flow/flow.ts';
+import { SENT_SYN_ACK, type Flow } from '../flow/flow.ts';
 import type { Operation } from '../protocol/dissector.ts';
 import type { Detector, Report } from './detector.ts';
 import { KeyedWindows, forgetMember, memberCount, type CountedWindow } from './keyed-window.ts';
@@ -24,6 +25,9 @@ const IDENTIFYING: ReadonlySet<string> = new Set([
 const UNITS: ReadonlySet<string> = new Set(['modbus', 'dnp3', 'iec104']);
 const ABSENT = /^gateway-|^unknown-common-address$/;
 const NO_SUCH_FUNCTION = /illegal-function|function-not-supported|service-not-supported|service-unsupported|unrecognized-service|unknown-type/; // prettier-ignore
+/** Their refusals do not say what they refuse: it is what was asked last. */
+const VAGUE: ReadonlySet<string> = new Set(['dnp3', 'bacnet', 'opcua']);
+const QUESTIONS_MAX = 8192;
 /** Of all that was asked, so much was refused. */
 const REFUSED_SHARE = 0.5;
 
@@ -34,6 +38,8 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
   const functions = new KeyedWindows(probe.within * 1000);
   /** `other` counts what was not refused. */
   const objects = new KeyedWindows(probe.within * 1000);
+  /** Asker, device and protocol → code and object of the last question. */
+  const questions = new Map<string, string>();
   const identified = new KeyedWindows(discovery.within * 1000);
 
   function found(
@@ -76,6 +82,11 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
 
   function asked(flow: Flow, operation: Operation, asker: string, device: string, nowUs: number): void {
     const { protocol, name, unit } = operation;
+    const pair = `${asker} ${device} ${protocol}`;
+    if (VAGUE.has(protocol)) {
+      if (!questions.has(pair) && questions.size >= QUESTIONS_MAX) dropOldest(questions);
+      questions.set(pair, `${operation.code}\n${operation.object}`);
+    }
     if (IDENTIFYING.has(name) && discovery.enabled && !isGroupAddress(device)) {
       const window = identified.add(asker, nowUs, device);
       const hosts = memberCount(window);
@@ -84,14 +95,15 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
         found('ot_discovery', 'Many controllers are asked what they are', discovery.severity, [asker, ''], flow, protocol, window, `${asker} asked ${hosts} controllers what they are in ${seconds(window, nowUs)}`, 'hosts', nowUs); // prettier-ignore
     }
     // Of a mirror that sees one direction nobody is ever answered.
-    if (!probe.enabled || unit < 0 || !UNITS.has(protocol) || flow.memory['answered'] !== true) return;
-    const window = units.add(`${asker} ${device} ${protocol}`, nowUs, unit);
+    const isHeard = flow.memory['answered'] === true || (flow.serverState & SENT_SYN_ACK) !== 0;
+    if (!probe.enabled || unit < 0 || !UNITS.has(protocol) || !isHeard) return;
+    const window = units.add(pair, nowUs, unit);
     if (memberCount(window) >= probe.units)
       found('ot_probe', 'A controller is felt for the stations behind it', probe.severity, [asker, device], flow, protocol, window, `${asker} asked for ${memberCount(window)} stations of ${device} in ${seconds(window, nowUs)} that never answered`, 'units', nowUs); // prettier-ignore
   }
 
   function answered(flow: Flow, operation: Operation, asker: string, device: string, nowUs: number): void {
-    const { protocol, exception, unit, code, object } = operation;
+    const { protocol, exception, unit } = operation;
     const pair = `${asker} ${device} ${protocol}`;
     if (unit >= 0 && UNITS.has(protocol) && !ABSENT.test(exception))
       forgetMember(units.peek(pair, nowUs), unit);
@@ -100,6 +112,9 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
       return;
     }
     if (!probe.enabled) return;
+    const [code = '', object = ''] = VAGUE.has(protocol)
+      ? (questions.get(pair) ?? '').split('\n')
+      : [String(operation.code), operation.object];
     if (NO_SUCH_FUNCTION.test(exception)) {
       const window = functions.add(pair, nowUs, code);
       if (memberCount(window) >= probe.functions)
@@ -112,7 +127,7 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
   }
 
   return {
-    state: { units, functions, objects, identified },
+    state: { units, functions, objects, questions, identified },
 
     operation(flow, operation, nowUs) {
       if (flow.protocol === -1 || !OT_SERVICES.has(operation.protocol)) return;

@@ -355,8 +355,8 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     rule: 'ot-probe',
     rules: { ot_probe: { units: 5 } },
-    threshold: 6,
-    // One connection, in which station after station is asked for; none answers, but the gateway is there, as is known after the first.
+    threshold: 5,
+    // One connection, in which station after station is asked for; none answers, but the gateway is there.
     event: (i) => stationAsked(i),
     source: ATTACKER,
     destination: VICTIM,
