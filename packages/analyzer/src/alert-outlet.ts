@@ -43,3 +43,12 @@ export class LogOutlet implements AlertOutlet {
     }
   }
 }
+
+/** To all of them, one after the other. */
+export function outletToAll(outlets: readonly AlertOutlet[]): AlertOutlet {
+  return {
+    told: async (alerts) => {
+      for (const outlet of outlets) await outlet.told(alerts);
+    },
+  };
+}

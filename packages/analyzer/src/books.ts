@@ -1,6 +1,7 @@
 /** The analyzer's books: what the engines and merges of all sensors counted, together and for each. */
-import { sumOfBooks, type Books } from '@tapline/shared/observe/books.ts';
+import { sumOfBooks, type Books, type Sample } from '@tapline/shared/observe/books.ts';
 import type { TrafficRow } from './count/traffic-table.ts';
+import type { ScoringStation } from './scoring-station.ts';
 import type { SensorStation } from './sensor-station.ts';
 
 /** Rows in a log line or on the status page. */
@@ -44,4 +45,25 @@ export function trafficRows(rows: readonly TrafficRow[]): readonly Books[] {
     first: new Date(row.firstAtMs).toISOString(),
     last: new Date(row.lastAtMs).toISOString(),
   }));
+}
+
+/** The names of an older prototype, whose dashboards go on working. */
+export function prototypeSamples(
+  stations: Iterable<SensorStation>,
+  { lastScore, lastWasTold }: ScoringStation,
+): readonly Sample[] {
+  const protocols = new Map<number, number>();
+  for (const { engine } of stations)
+    for (const [protocol, packets] of engine.protocols)
+      protocols.set(protocol, (protocols.get(protocol) ?? 0) + packets);
+  return [
+    { name: 'anomalia_de_red_score', kind: 'gauge', labels: {}, value: lastScore },
+    { name: 'anomalia_de_red_detectada', kind: 'gauge', labels: {}, value: Number(lastWasTold) },
+    ...[...protocols].map(([protocol, packets]) => ({
+      name: 'paquetes_de_red_procesados_total',
+      kind: 'counter' as const,
+      labels: { protocolo: protocol === -1 ? 'ethernet' : String(protocol) },
+      value: packets,
+    })),
+  ];
 }

@@ -1,6 +1,7 @@
 /** What the stations report, as lines of the log: one function for each event. */
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
+import type { CheckpointEvents } from './checkpoint/checkpointer.ts';
 import type { TailEvents } from './tail/archive-tail.ts';
 import type { StreamEvents } from './tail/stream-input.ts';
 
@@ -45,6 +46,14 @@ export function streamEvents(log: Log): StreamEvents {
       if (retryMs === null) log.info({ stream: name, reason }, 'The stream is over.');
       else
         log.warn({ stream: name, reason, retryMs: Math.round(retryMs) }, 'The stream ended; calling again.');
+    },
+  };
+}
+
+export function checkpointEvents(log: Log): CheckpointEvents {
+  return {
+    failed: (path, error) => {
+      log.error({ checkpoint: path, problem: messageOf(error) }, 'A checkpoint could not be written; a restart would go on from the one before.'); // prettier-ignore
     },
   };
 }

@@ -12,7 +12,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
-import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
+import { OperatingError } from '@tapline/shared/base/errors.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { EXIT_CLEAN, EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
@@ -20,24 +20,26 @@ import type { Books, Sample } from '@tapline/shared/observe/books.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
 import type { Alert } from './alert/alert-desk.ts';
 import { SEVERITIES } from './alert/finding.ts';
-import { LogOutlet, type AlertOutlet } from './alert-outlet.ts';
-import { baselineOf, readBaseline, type Baseline } from './asset/baseline.ts';
-import { sensorBooks, sumOfEngines, trafficRows } from './books.ts';
+import { LogOutlet, outletToAll, type AlertOutlet } from './alert-outlet.ts';
+import { readBaseline, type Baseline } from './asset/baseline.ts';
+import { prototypeSamples, sensorBooks, sumOfEngines, trafficRows } from './books.ts';
 import { Checkpointer } from './checkpoint/checkpointer.ts';
 import type { AnalyzerConfig } from './config.ts';
-import { TrafficTable, type TrafficState } from './count/traffic-table.ts';
+import { TrafficTable } from './count/traffic-table.ts';
 import type { EngineEvents } from './engine.ts';
-import { tailEvents, streamEvents } from './events.ts';
+import { checkpointEvents, tailEvents, streamEvents } from './events.ts';
 import { flowRecord } from './flow/flow-record.ts';
 import { FlowLog, writeFlowTexts, type FlowText } from './flow-log.ts';
 import { HouseDesk } from './house-desk.ts';
 import { inputFiles } from './merge/input-files.ts';
 import { openPublishing, type Publishing } from './publish/publishing.ts';
+import { inputOf, resumedFrom, type RowState } from './row-state.ts';
 import { RulesWatch } from './rules-watch.ts';
 import { ScoringStation, type ScoringOptions } from './scoring-station.ts';
-import { SensorStation, type StationState } from './sensor-station.ts';
-import { ArchiveTail, type Piece, type TailState } from './tail/archive-tail.ts';
-import { StreamInput, type StreamState } from './tail/stream-input.ts';
+import type { StationState } from './sensor-station.ts';
+import { SensorStations } from './sensor-stations.ts';
+import { ArchiveTail, type Piece } from './tail/archive-tail.ts';
+import { StreamInput } from './tail/stream-input.ts';
 
 /** Other work has its turn after so much of the input: signals, the status page, the watchdog. */
 const TURN_MS = 20;
@@ -49,17 +51,6 @@ const STOP_MS = 10_000;
 const CARE_MS = 1000;
 /** How long outputs of alerts have at the end; the store has them all. */
 const CLOSE_MS = 5000;
-
-/** The first section of a checkpoint; after it comes one for each sensor. */
-interface RowState {
-  readonly input: string;
-  readonly tail: TailState | null;
-  readonly stream: StreamState | null;
-  readonly count: TrafficState;
-  readonly alertsBySeverity: Readonly<Record<string, number>>;
-  readonly flowsWritten: number;
-  readonly flowTexts: readonly FlowText[];
-}
 
 /** Sets the row going. `outlet`: where alerts go, unless to the log. */
 export async function startAnalyzer(
@@ -112,7 +103,6 @@ class Analyzer implements RunningDaemon {
   readonly #rules: RulesWatch;
   readonly #scoring: ScoringStation;
   readonly #publishing: Publishing | null;
-  readonly #baseline: Baseline | null;
   readonly #house: HouseDesk;
   /** One of the two. */
   readonly #tail: ArchiveTail | null;
@@ -120,7 +110,7 @@ class Analyzer implements RunningDaemon {
   readonly #checkpointer: Checkpointer | null;
   readonly #flowLog: FlowLog | null;
   readonly #table = new TrafficTable();
-  readonly #stations = new Map<string, SensorStation>();
+  readonly #stations: SensorStations;
   readonly #alertsBySeverity: Record<string, number> = Object.fromEntries(
     SEVERITIES.map((name) => [name, 0]),
   );
@@ -136,18 +126,24 @@ class Analyzer implements RunningDaemon {
     this.#context = context;
     this.#scoring = parts.scoring;
     this.#publishing = parts.publishing;
-    this.#baseline = parts.baseline;
     this.#house = parts.house;
     const { log } = context;
     const { input, flows, state_directory: directory } = config;
-    this.#outlet = parts.outlet ?? this.#createOutlet(log);
+    const logged = new LogOutlet(log, config.alerts_file);
+    this.#outlet =
+      parts.outlet ?? (parts.publishing === null ? logged : outletToAll([parts.publishing, logged]));
     this.#rules = new RulesWatch(config.rules, log);
     const place = input.stdin ? 'stdin' : input.tcp;
     this.#stream = place === undefined ? null : new StreamInput(place, input.sensor, streamEvents(log));
     const files = input.files === undefined ? {} : { files: inputFiles(input.files) };
     this.#tail = this.#stream === null ? new ArchiveTail(input.directory, tailEvents(log), files) : null;
     this.#flowLog = flows === undefined ? null : new FlowLog(flows.format, flows.file);
-    this.#checkpointer = directory === undefined ? null : this.#createCheckpointer(directory);
+    const dependencies = { files: systemFiles, monotonicMs: () => performance.now() };
+    this.#checkpointer = directory === undefined ? null : new Checkpointer(directory, config.checkpoint_interval, checkpointEvents(log), dependencies); // prettier-ignore
+    // A stream is one file: there is nothing to wait for.
+    const windowMs = this.#stream === null ? input.reorder_window : 0;
+    const fileName = (file: number): string => this.#fileName(file);
+    this.#stations = new SensorStations({ baseline: parts.baseline, windowMs, fileName }, this.#rules.rules, (sensor) => this.#engineEvents(sensor), log); // prettier-ignore
     this.#restore();
     this.finished = this.#run();
   }
@@ -157,31 +153,12 @@ class Analyzer implements RunningDaemon {
     return this.#table.packets;
   }
 
-  /** The names of an older prototype, whose dashboards go on working. */
   samples(): readonly Sample[] {
-    const protocols = new Map<number, number>();
-    for (const { engine } of this.#stations.values())
-      for (const [protocol, packets] of engine.protocols)
-        protocols.set(protocol, (protocols.get(protocol) ?? 0) + packets);
-    return [
-      { name: 'anomalia_de_red_score', kind: 'gauge', labels: {}, value: this.#scoring.lastScore },
-      {
-        name: 'anomalia_de_red_detectada',
-        kind: 'gauge',
-        labels: {},
-        value: Number(this.#scoring.lastWasTold),
-      },
-      ...[...protocols].map(([protocol, packets]) => ({
-        name: 'paquetes_de_red_procesados_total',
-        kind: 'counter' as const,
-        labels: { protocolo: protocol === -1 ? 'ethernet' : String(protocol) },
-        value: packets,
-      })),
-    ];
+    return prototypeSamples(this.#stations, this.#scoring);
   }
 
   books(): Books {
-    const stations = [...this.#stations.values()];
+    const stations = [...this.#stations];
     return {
       tail: { ...(this.#tail?.counters ?? this.#stream?.counters) },
       count: { packets: this.#table.packets, bytes: this.#table.bytes },
@@ -246,7 +223,7 @@ class Analyzer implements RunningDaemon {
 
   /** All that was written until `asOfMs` was read. */
   #tick(asOfMs: number): void {
-    for (const station of this.#stations.values()) {
+    for (const station of this.#stations) {
       // Its turn comes with the next look at the archive.
       if (this.#checkpointer?.awaits(station) === true) continue;
       const { merge } = station;
@@ -280,7 +257,7 @@ class Analyzer implements RunningDaemon {
     const { segment, batch, file, number, offset } = piece;
     const { bytes, byteLength, linkType } = batch;
     this.#table.add(segment, batch);
-    const station = this.#stationOf(segment.sensor);
+    const station = this.#stations.of(segment.sensor);
     this.#checkpointer?.secure(station);
     const { merge } = station;
     merge.add({ file, path: segment.path, bytes, byteLength, linkType, number, offset }, Date.now());
@@ -328,10 +305,9 @@ class Analyzer implements RunningDaemon {
   /** `isWhole`: the input is over, and nothing is left to go on with. */
   async #finish(isWhole: boolean): Promise<void> {
     await this.#checkpointer?.settled();
-    if (isWhole || this.#checkpointer === null)
-      for (const station of this.#stations.values()) station.finish();
+    if (isWhole || this.#checkpointer === null) for (const station of this.#stations) station.finish();
     await this.#scoring.settled();
-    for (const { engine } of this.#stations.values()) engine.desk.flush();
+    for (const { engine } of this.#stations) engine.desk.flush();
     await this.#tellAlerts();
     if (isWhole || this.#checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
     if (isWhole) await this.#checkpointer?.remove();
@@ -342,15 +318,10 @@ class Analyzer implements RunningDaemon {
   #checkpoint(checkpointer: Checkpointer): Promise<void> {
     const flowTexts = this.#flowLog?.take() ?? [];
     this.#hasNews = false;
-    return checkpointer.take(
-      this.#rules.hash,
-      this.#rowState(flowTexts),
-      this.#stations.values(),
-      (isOnDisk) => {
-        this.#writeFlows(flowTexts);
-        if (!isOnDisk) this.#hasNews = true;
-      },
-    );
+    return checkpointer.take(this.#rules.hash, this.#rowState(flowTexts), this.#stations, (isOnDisk) => {
+      this.#writeFlows(flowTexts);
+      if (!isOnDisk) this.#hasNews = true;
+    });
   }
 
   #rowState(flowTexts: readonly FlowText[]): RowState {
@@ -365,50 +336,20 @@ class Analyzer implements RunningDaemon {
     };
   }
 
-  #createOutlet(log: DaemonContext['log']): AlertOutlet {
-    const logged = new LogOutlet(log, this.#config.alerts_file);
-    const publishing = this.#publishing;
-    if (publishing === null) return logged;
-    return {
-      told: async (alerts) => {
-        await publishing.told(alerts);
-        await logged.told(alerts);
-      },
-    };
-  }
-
-  #createCheckpointer(directory: string): Checkpointer {
-    const { log } = this.#context;
-    return new Checkpointer(
-      directory,
-      this.#config.checkpoint_interval,
-      {
-        failed: (path, error) => {
-          log.error({ checkpoint: path, problem: messageOf(error) }, 'A checkpoint could not be written; a restart would go on from the one before.'); // prettier-ignore
-        },
-      },
-      { files: systemFiles, monotonicMs: () => performance.now() },
-    );
-  }
-
   /** Goes on from the last checkpoint, where there is a usable one. */
   #restore(): void {
     const checkpoint = this.#checkpointer?.read() ?? null;
+    const resumed = resumedFrom(checkpoint, this.#config);
     const { log } = this.#context;
-    if (checkpoint === null) return;
-    let reason = checkpoint.kind === 'refused' ? checkpoint.reason : '';
-    if (checkpoint.kind === 'checkpoint') {
-      const [row, ...stations] = checkpoint.sections as [RowState, ...StationState[]];
-      if (row.input === inputOf(this.#config)) {
-        this.#restoreFrom(row, stations);
-        const rulesChanged = !checkpoint.rulesHash.equals(this.#rules.hash);
-        log.info({ packets: this.#table.packets, sensors: stations.length, rulesChanged }, 'Going on from the last checkpoint.'); // prettier-ignore
-        return;
-      }
-      reason = `it is of another input: ${row.input}`;
+    if (resumed.kind === 'resumed') {
+      this.#restoreFrom(resumed.row, resumed.stations);
+      const rulesChanged =
+        checkpoint?.kind === 'checkpoint' && !checkpoint.rulesHash.equals(this.#rules.hash);
+      log.info({ packets: this.#table.packets, sensors: resumed.stations.length, rulesChanged }, 'Going on from the last checkpoint.'); // prettier-ignore
+    } else if (resumed.kind === 'refused') {
+      const reread = this.#stream === null ? `all of ${inputOf(this.#config)} is read again` : 'what streams brought before is forgotten'; // prettier-ignore
+      log.warn({ checkpoint: this.#checkpointer?.path, reason: resumed.reason, reread }, 'The checkpoint is not usable; beginning anew.'); // prettier-ignore
     }
-    const reread = this.#stream === null ? `all of ${inputOf(this.#config)} is read again` : 'what streams brought before is forgotten'; // prettier-ignore
-    log.warn({ checkpoint: this.#checkpointer?.path, reason, reread }, 'The checkpoint is not usable; beginning anew.'); // prettier-ignore
   }
 
   #restoreFrom(row: RowState, stations: readonly StationState[]): void {
@@ -418,26 +359,7 @@ class Analyzer implements RunningDaemon {
     Object.assign(this.#alertsBySeverity, row.alertsBySeverity);
     if (this.#flowLog !== null) this.#flowLog.counters.flowsWritten = row.flowsWritten;
     this.#writeFlows(row.flowTexts);
-    for (const state of stations) this.#stationOf(state.sensor).restore(state, Date.now());
-  }
-
-  #stationOf(sensor: string): SensorStation {
-    const known = this.#stations.get(sensor);
-    if (known !== undefined) return known;
-    const baseline = baselineOf(this.#baseline ?? undefined, sensor);
-    if (this.#baseline !== null && baseline === undefined)
-      this.#context.log.warn({ sensor, known: Object.keys(this.#baseline.sensors).slice(0, 10) }, 'The baseline knows nothing of this sensor; nothing deviates there.'); // prettier-ignore
-    const options = {
-      sensor,
-      rules: this.#rules.rules,
-      ...(baseline === undefined ? {} : { baseline }),
-      fileName: (file: number) => this.#fileName(file),
-    };
-    // A stream is one file: there is nothing to wait for.
-    const windowMs = this.#stream === null ? this.#config.input.reorder_window : 0;
-    const station = new SensorStation(options, { windowMs }, this.#engineEvents(sensor));
-    this.#stations.set(sensor, station);
-    return station;
+    for (const state of stations) this.#stations.of(state.sensor).restore(state, Date.now());
   }
 
   #fileName(file: number): string {
@@ -447,8 +369,7 @@ class Analyzer implements RunningDaemon {
   #engineEvents(sensor: string): EngineEvents {
     return {
       packet: (flow, view) => {
-        const engine = this.#stations.get(sensor)?.engine;
-        if (engine !== undefined) this.#scoring.packet(flow, view, engine);
+        this.#scoring.packet(flow, view, this.#stations.of(sensor).engine);
       },
       alert: (alert, isNew) => {
         if (isNew) this.#alertsBySeverity[alert.severity] = (this.#alertsBySeverity[alert.severity] ?? 0) + 1;
@@ -467,7 +388,7 @@ class Analyzer implements RunningDaemon {
   #takeRules(file = this.#config.rules): void {
     if (!this.#rules.hasChanged(file)) return;
     this.#checkpointer?.secureAll();
-    for (const { engine } of this.#stations.values()) engine.setRules(this.#rules.rules);
+    this.#stations.setRules(this.#rules.rules);
   }
 
   #writeFlows(texts: readonly FlowText[]): void {
@@ -478,13 +399,6 @@ class Analyzer implements RunningDaemon {
       this.#context.log.error({ problem: error.message }, 'Flows could not be written to their file.');
     }
   }
-}
-
-/** What a checkpoint must be of, to be gone on from. */
-function inputOf({ input }: AnalyzerConfig): string {
-  if (input.stdin) return `stdin as ${input.sensor}`;
-  if (input.tcp !== undefined) return `tcp:${input.tcp.host}:${input.tcp.port} as ${input.sensor}`;
-  return input.files?.join(', ') ?? input.directory;
 }
 
 function scoringOptions({ models, baseline }: AnalyzerConfig): ScoringOptions {

@@ -4,10 +4,11 @@ import { deserialize, serialize } from 'node:v8';
 import { formatAddress } from '@tapline/shared/packet/ip-address.ts';
 import { openCapture } from '@tapline/shared/pcap/capture-file.ts';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
+import { readCapture } from '@tapline/shared/pcap/testing.ts';
 import { readU32 } from '@tapline/shared/packet/record.ts';
 import { expect, it } from 'vitest';
 import { corpusFiles, corpusPath, describeWithCorpus } from '../../../../tests/support/corpus.ts';
-import { analyzeCapture } from '../engine-testing.ts';
+import { Rig, analyzeCapture } from '../engine-testing.ts';
 import { PacketView, locatePacket } from '../packet/packet-view.ts';
 import { BACKWARD, FORWARD, PACKETS } from './flow-columns.ts';
 import { flowRecord, type FlowRecord } from './flow-record.ts';
@@ -207,4 +208,33 @@ describeWithCorpus('a table that is written down in the middle and read again', 
     table.endAll();
     return told;
   }
+});
+
+describeWithCorpus('a capture that is joined in the middle', () => {
+  it.each([
+    ['ot/modbus/modbus_test.pcap', 502],
+    ['ot/s7/S7.pcap', 102],
+    ['ot/iec104/104deneme.pcap', 2404],
+    ['ot/enip-cip/enip_cip_example.pcap', 44_818],
+    ['ot/dnp3/SEL751.pcap', 20_000],
+  ])(
+    'at a word of the server has the same client as the whole, and the same protocol: %s',
+    async (name, port) => {
+      const whole = new Map((await analyzeCapture(name)).flows.map((flow) => [flow.communityId, flow]));
+      let joined = 0;
+      for (const skipped of [1, 2, 3, 5, 8, 13, 21]) {
+        const rig = new Rig();
+        const { packets } = await readCapture(corpusPath(name));
+        rig.add(packets.slice(skipped).map(({ seconds, nanoseconds, frame }) => ({ timeUs: seconds * 1e6 + nanoseconds / 1000, frame: Buffer.from(frame, 'hex') }))); // prettier-ignore
+        for (const flow of rig.finish().flows) {
+          if (flow.serverPort !== port && flow.clientPort !== port) continue;
+          const { client, serverPort, service } = whole.get(flow.communityId) as FlowRecord;
+          expect([flow.client, flow.serverPort]).toEqual([client, serverPort]);
+          if (flow.service !== '') expect(flow.service).toBe(service);
+          if (flow.history.startsWith('^')) joined++;
+        }
+      }
+      expect(joined).toBeGreaterThan(0);
+    },
+  );
 });

@@ -88,6 +88,26 @@ describe('the client is', () => {
     expect(flow).toMatchObject({ client: '10.0.0.9', clientPort: 40_001 });
   });
 
+  it('in the middle of a conversation whose ports say nothing who asks, by what is said', () => {
+    const answer = Buffer.from('000100000007010304' + '00010002', 'hex');
+    const between = (from: string, to: string, payload: Buffer) =>
+      flowsOf([{ timeUs: 0, frame: tcp(from, to, 'PA', { payload }) }])[0];
+    // Modbus on a port of its own, DNP3 from 20000 to 20000.
+    expect(between('10.0.0.2:5020', '10.0.0.1:40002', answer)).toMatchObject({
+      client: '10.0.0.1',
+      serverPort: 5020,
+      service: 'modbus',
+      history: '^d',
+    });
+    const question = Buffer.from('000100000006010300000002', 'hex');
+    expect(between('10.0.0.1:40002', '10.0.0.2:5020', question)).toMatchObject({ client: '10.0.0.1' });
+    const report = Buffer.from('05640a4401000300b4e1c0f08280006b7d', 'hex');
+    const unsolicited = flowsOf([{ timeUs: 0, frame: udp('10.0.0.3:20000', '10.0.0.1:20000', { payload: report }) }])[0]; // prettier-ignore
+    expect(unsolicited).toMatchObject({ client: '10.0.0.1', server: '10.0.0.3', service: 'dnp3' });
+    // Who opened it is who opened it: an outstation that calls its master is the client, whatever it says.
+    expect(between('10.0.0.3:40000', '10.0.0.1:20000', report)).toMatchObject({ client: '10.0.0.3' });
+  });
+
   it('who asked, when an echo reply comes first', () => {
     const reply = { timeUs: 0, frame: icmp('10.0.0.2', '10.0.0.1', 0) };
     const request = { timeUs: 10, frame: icmp('10.0.0.1', '10.0.0.2', 8) };
@@ -190,6 +210,21 @@ describe('one flow or two', () => {
     expect(flows.map(({ ending, clientPackets }) => [ending, clientPackets])).toEqual([
       ['long', 5],
       ['end', 5],
+    ]);
+  });
+
+  it('the next part of one that lasts too long has the same client, whoever speaks first in it', () => {
+    const frame = (i: number) =>
+      i === 0 || i % 5 !== 0
+        ? udp('10.0.0.1:40001', '10.0.0.2:40002', { payload: 4 })
+        : udp('10.0.0.2:40002', '10.0.0.1:40001', { payload: 4 });
+    const packets = Array.from({ length: 16 }, (_, i) => ({ timeUs: i * SECOND, frame: frame(i) }));
+    const flows = flowsOf(packets, { flows: { durationUsMax: 4 * SECOND } });
+    expect(flows.map(({ client, serverPort, history }) => [client, serverPort, history])).toEqual([
+      ['10.0.0.1', 40_002, ''],
+      ['10.0.0.1', 40_002, '^'],
+      ['10.0.0.1', 40_002, '^'],
+      ['10.0.0.1', 40_002, '^'],
     ]);
   });
 

@@ -30,6 +30,7 @@ import {
   addToSlices,
   type Flow,
 } from './flow.ts';
+import { ANSWERS, speakerOf } from '../protocol/speaker.ts';
 import { createFragmentState, resolveFragment, type FragmentState } from './fragment-table.ts';
 
 export interface FlowOptions {
@@ -139,12 +140,15 @@ export class FlowTable {
     const isSourceFirst = this.#writeKey(view);
     const key = this.#scratch.toString('latin1', 0, this.#keyBytes);
     let flow = state.flows.get(key);
+    let cut: Flow | undefined;
     if (flow !== undefined && this.#isOver(flow, view)) {
       this.#end(flow, this.#isSilent(flow, view.timeUs) ? 'idle' : flow.ending || 'long');
+      // The next part of a conversation that goes on: who opened it is known.
+      if (flow.ending === 'long' && (view.protocol !== PROTO_TCP || (view.tcpFlags & TCP_SYN) === 0)) cut = flow; // prettier-ignore
       flow = undefined;
     }
     const isNew = flow === undefined;
-    flow ??= this.#start(key, view, isSourceFirst);
+    flow ??= this.#start(key, view, isSourceFirst, cut);
     this.isFromClient = isSourceFirst === flow.isClientFirst;
     addToRow(this.#slab.values, flow.row, this.isFromClient ? FORWARD : BACKWARD, view);
     if (view.timeUs > flow.lastUs) flow.lastUs = view.timeUs;
@@ -201,7 +205,7 @@ export class FlowTable {
     return isSourceFirst;
   }
 
-  #start(key: string, view: PacketView, isSourceFirst: boolean): Flow {
+  #start(key: string, view: PacketView, isSourceFirst: boolean, cut?: Flow): Flow {
     const { flows } = this.#state;
     if (flows.size >= this.#options.flowsMax) {
       // A few at once: looking for the first entry of a map that lost its first entries is not free.
@@ -212,7 +216,7 @@ export class FlowTable {
         if (--room === 0) break;
       }
     }
-    const wasReversed = isAnswer(view) && !isToGroup(view);
+    const wasReversed = cut === undefined ? isAnswer(view) && !isToGroup(view) : isSourceFirst !== cut.isClientFirst; // prettier-ignore
     // ICMP has a type and a code for ports: of a reply, the type it would have been asked with.
     const isSwapped = wasReversed && !isIcmp(view);
     const source = addressOf(view, true);
@@ -238,7 +242,8 @@ export class FlowTable {
       history: wasReversed ? '^' : '',
       wasReversed,
       service: '',
-      memory: {},
+      // Its client asked already, in the part before.
+      memory: cut !== undefined && (!cut.wasReversed || cut.memory['asked'] === true) ? { asked: true } : {},
       facts: {},
       actions: {},
       exceptions: 0,
@@ -358,8 +363,11 @@ function isAnswer(view: PacketView): boolean {
     if ((view.tcpFlags & TCP_SYN) !== 0) return (view.tcpFlags & TCP_ACK) !== 0;
   } else if (isIcmp(view)) return requestType(view) !== view.sourcePort;
   else if (view.protocol !== 17) return false;
-  // In the middle of a conversation the registered port is the server's.
-  return view.sourcePort !== -1 && isServicePort(view.sourcePort) && !isServicePort(view.destinationPort);
+  if (view.sourcePort === -1) return false;
+  // In the middle of a conversation the registered port is the server's; where both are or none is, what is said tells.
+  const isService = isServicePort(view.sourcePort);
+  if (isService !== isServicePort(view.destinationPort)) return isService;
+  return view.payloadEnd > view.payloadOffset && speakerOf(view.bytes, view.payloadOffset, view.payloadEnd) === ANSWERS; // prettier-ignore
 }
 
 /** A group asks for nothing: what is sent to it is never an answer. */

@@ -13,6 +13,8 @@ export interface Service {
   /** The same in an acknowledgement, where they differ. */
   readonly answerProperty?: number;
   readonly answerValue?: number;
+  /** The priority of what is written, as deep as the property. */
+  readonly priority?: number;
   /** A number of its own, such as a state. */
   readonly scalar?: number;
   /** Sent as an answer, although nobody confirms it. */
@@ -35,8 +37,8 @@ export const CONFIRMED: readonly (Service | undefined)[] = [
   { name: 'read-property', action: 'read', object: 0, property: 1, depth: 0, value: 3 },
   { name: 'read-property-conditional', action: 'read' },
   { name: 'read-property-multiple', action: 'read', object: 0, property: 0, depth: 1, answerProperty: 2, answerValue: 4 },
-  { name: 'write-property', action: 'write', object: 0, property: 1, depth: 0, value: 3 },
-  { name: 'write-property-multiple', action: 'write', object: 0, property: 0, depth: 1, value: 2 },
+  { name: 'write-property', action: 'write', object: 0, property: 1, depth: 0, value: 3, priority: 4 },
+  { name: 'write-property-multiple', action: 'write', object: 0, property: 0, depth: 1, value: 2, priority: 3 },
   { name: 'device-communication-control', action: 'control', scalar: 1 },
   { name: 'confirmed-private-transfer', action: 'other' },
   { name: 'confirmed-text-message', action: 'other' },

@@ -58,6 +58,16 @@ describe('messages by hand', () => {
     expect(memory).toEqual({ pending: [] });
   });
 
+  test('a priority above the automation is told, of one property and of many', () => {
+    const facts = (message: Uint8Array) => hear(bacnet, message).facts;
+    expect(facts(WRITE)).toEqual([['write-priority', '8 analog-output:3.present-value']]);
+    expect(facts(unicast('00 05 07 10 0c 00400003 1e 09 55 2e 44 41ac0000 2f 39 01 1f'))).toEqual([
+      ['write-priority', '1 analog-output:3.present-value'],
+    ]);
+    expect(facts(unicast('00 05 07 0f 0c 00400003 19 55 3e 44 41ac0000 3f 49 10'))).toEqual([]);
+    expect(facts(unicast('00 05 07 0f 0c 00400003 19 55 3e 44 41ac0000 3f'))).toEqual([]);
+  });
+
   test('reading one and many', () => {
     expect(only(READ)).toMatchObject({ name: 'read-property', action: 'read', object: 'analog-output:3.present-value' }); // prettier-ignore
     expect(only(READ_ACK)).toMatchObject({ name: 'read-property', isResponse: true, value: 21.5 });

@@ -27,6 +27,8 @@ const ABORTS: readonly string[] = ['other', 'buffer-overflow', 'invalid-apdu-in-
 
 /** Requests waiting for their answers, as [invoke id, object, property] three by three. */
 const PENDING_NUMBERS_MAX = 3 * 8;
+/** 8 is an operator's hand; 1, 2 and 5 are life safety and critical equipment. 16 is what a program writes. */
+const MANUAL_PRIORITY = 8;
 /** More tags than this are not looked at. */
 const TAGS_MAX = 512;
 
@@ -34,7 +36,7 @@ const operation = createOperation('bacnet');
 /** The tag at hand: `number` is its own, `kind` says how it is to be read, contents in `[from, to)`. */
 const tag = { number: 0, kind: '' as 'application' | 'context' | 'open' | 'close', from: 0, to: 0 };
 /** What was found in the message at hand; -1 where there is none. */
-const found = { object: -1, property: -1, value: NaN, count: 0, vendor: -1 };
+const found = { object: -1, property: -1, value: NaN, count: 0, vendor: -1, priority: NaN };
 
 export const bacnet: Dissector = {
   name: 'bacnet',
@@ -128,7 +130,7 @@ function application(message: Message, at: number, sink: Sink): void {
   const invoke = type === 1 ? -1 : (bytes[invokeAt] as number);
   const known = type === 1 ? UNCONFIRMED[code] : CONFIRMED[code];
   found.object = found.property = found.vendor = -1;
-  found.value = NaN;
+  found.value = found.priority = NaN;
   found.count = 0;
   operation.isResponse = type >= 2 || known?.isAnswer === true;
   if (type <= 5) {
@@ -153,6 +155,9 @@ function application(message: Message, at: number, sink: Sink): void {
   operation.count = found.count;
   operation.value = found.value;
   if (type === 1 && code === 0) identity(sink);
+  // Priorities above those of automation: whoever writes there takes the point away from it.
+  if (type === 0 && found.priority >= 1 && found.priority <= MANUAL_PRIORITY)
+    sink.fact('write-priority', `${found.priority} ${operation.object}`);
   sink.operation(operation);
 }
 
@@ -202,7 +207,9 @@ function search(bytes: Uint8Array, start: number, end: number, service: Service,
     else if (tag.number === propertyTag && depth === service.depth && length <= 4) {
       if (found.property < 0) found.property = unsigned(bytes, tag.from, tag.to);
       found.count++;
-    } else if (service.scalar === tag.number && depth === 0) found.value = unsigned(bytes, tag.from, tag.to);
+    } else if (tag.number === service.priority && depth === service.depth && length === 1)
+      found.priority = bytes[tag.from] as number;
+    else if (service.scalar === tag.number && depth === 0) found.value = unsigned(bytes, tag.from, tag.to);
   }
   return true;
 }

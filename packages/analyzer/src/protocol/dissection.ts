@@ -4,7 +4,7 @@
  */
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_TCP, PROTO_UDP, linkPayloadOffset, type PacketView } from '../packet/packet-view.ts';
-import type { Dissector, Message, Operation, Sink } from './dissector.ts';
+import { NOT_OURS, type Dissector, type Message, type Operation, type Sink } from './dissector.ts';
 import { addSegment, createStream, endStream, type Stream, type StreamHandlers } from './stream.ts';
 
 /** Segments that are no message of the port's protocol, from the beginning on, until it is taken for something else. */
@@ -147,8 +147,7 @@ export class Dissection {
     const { bytes, payloadOffset: at, payloadEnd: end } = view;
     let conversation = this.#conversations.get(flow.key);
     if (conversation === undefined) {
-      const byPort = this.#tcp.get(flow.serverPort) ?? this.#tcp.get(flow.clientPort);
-      const known = byPort ?? this.#probe(bytes, at, end);
+      const known = this.#byPort(flow, bytes, at, end) ?? this.#probe(bytes, at, end);
       if (known === undefined && flow.memory['probes'] === STRANGE_SEGMENTS_MAX) return;
       if (known === undefined) {
         flow.memory['probes'] = ((flow.memory['probes'] as number | undefined) ?? 0) + 1;
@@ -169,6 +168,17 @@ export class Dissection {
     this.#dissector = this.#byName.get(conversation.dissector) ?? null;
     const stream = isFromClient ? conversation.client : conversation.server;
     addSegment(stream, view.tcpSequence, bytes, at, end, view.payloadWireBytes, this.#handlers);
+  }
+
+  /** A port says what it is for, unless what is said is surely not that and surely something else: ports are drawn from the same numbers. */
+  #byPort(flow: Flow, bytes: Uint8Array, at: number, end: number): Dissector | undefined {
+    const byServer = this.#tcp.get(flow.serverPort);
+    const byPort = byServer ?? this.#tcp.get(flow.clientPort);
+    if (byPort?.messageBytes?.(bytes, at, end) !== NOT_OURS) return byPort;
+    const byClient = this.#tcp.get(flow.clientPort);
+    if (byServer !== undefined && byClient?.messageBytes !== undefined && byClient.messageBytes(bytes, at, end) > 0)
+      return byClient; // prettier-ignore
+    return this.#probe(bytes, at, end) ?? byPort;
   }
 
   #probe(bytes: Uint8Array, at: number, end: number): Dissector | undefined {
@@ -205,6 +215,8 @@ export class Dissection {
     this.counters.operations++;
     const flow = this.#flow;
     if (flow === null || this.#view === null) return;
+    // Of a message that waited for a gap to close the packet at hand says nothing.
+    operation.isFromClient = this.#message.isFromClient;
     // What speaks through a shared port says itself which protocol it is.
     if (operation.protocol !== flow.service && operation.protocol !== 'cotp' && flow.service === 's7comm')
       flow.service = operation.protocol;

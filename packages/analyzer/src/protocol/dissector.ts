@@ -26,6 +26,8 @@ export interface Operation {
   code: number;
   /** An answer to an operation, not the operation itself. */
   isResponse: boolean;
+  /** Sent by who opened the conversation. Not the dissector's business: it is filled in behind it. */
+  isFromClient: boolean;
   /** Unit, station, rack/slot, outstation address; -1 where there is none. */
   unit: number;
   /** What it is done to, in the protocol's notation (`holding:107`, `DB1.DBX0.0`, `g12v1:3`); '' where there is none. Up to OBJECT_CHARACTERS_MAX. */
@@ -95,6 +97,7 @@ export function createOperation(protocol: string): Operation {
     name: '',
     code: -1,
     isResponse: false,
+    isFromClient: true,
     unit: -1,
     object: '',
     count: 0,

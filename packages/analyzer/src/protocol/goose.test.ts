@@ -71,6 +71,28 @@ describe('frames by hand', () => {
     expect(after([1, 7], [2, 8])).toEqual(['new stNum without sqNum 0']);
   });
 
+  test('a state that goes on after it was left is another publisher; one that comes late, or again after it was dead, is not', () => {
+    const memory: Memory = {};
+    const OTHER = '386ebd6342174d0b';
+    const at = (ms: number, stNum: number, sqNum: number, time = TIME): string[] =>
+      hear(goose, frame(stNum, sqNum, time), { memory, timeUs: ms * 1000 }).violations;
+    expect([at(0, 1, 5), at(1495, 1, 6), at(1500, 2, 0, OTHER)].flat()).toEqual([]);
+    // The last frame over another path, at once.
+    expect(at(1510, 1, 6)).toEqual([]);
+    expect(at(2000, 1, 7)).toContain('two states are published at once');
+    expect(at(2500, 2, 1, OTHER)).toContain('two states are published at once');
+    expect(at(30_000, 1, 8)).not.toContain('two states are published at once');
+  });
+
+  test('a frame that came too late, with none lost, is told', () => {
+    const memory: Memory = {};
+    const at = (ms: number, sqNum: number): string[] =>
+      hear(goose, frame(1, sqNum), { memory, timeUs: ms * 1000 }).violations;
+    expect([at(0, 5), at(3000, 6)].flat()).toEqual([]);
+    expect(at(8000, 7)).toEqual(['silent beyond timeAllowedtoLive']);
+    expect(at(16_000, 11)).toEqual(['sqNum skipped']);
+  });
+
   test('control blocks of one publisher count apart, of many the last few', () => {
     const memory: Memory = {};
     const said = [1, 2, 3].flatMap((sqNum) =>
@@ -78,7 +100,7 @@ describe('frames by hand', () => {
     ); // prettier-ignore
     expect(said).toEqual(['bsqNum skipped', 'csqNum skipped', 'bsqNum skipped', 'csqNum skipped']);
     for (let i = 0; i < 50; i++) hear(goose, frame(1, 1, TIME, `block${i}`), { memory });
-    expect((memory['blocks'] as number[]).length).toBe(40);
+    expect((memory['blocks'] as number[]).length).toBe(8 * 12);
   });
 
   test('what is missing or cut is told', () => {

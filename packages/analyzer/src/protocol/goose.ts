@@ -6,7 +6,9 @@
  *     89 ndsCom   8a numDatSetEntries   ab allData
  *
  * A publisher counts changes of state in stNum and repetitions of one state in sqNum; a frame that breaks the count came from somebody
- * else, or frames were lost. The counts of a few control blocks per conversation are remembered.
+ * else, or frames were lost, or the publisher began again, or a capture is played in a loop. What no honest publisher does, whatever was lost: it does not go on with a
+ * state that it left, while that state is still to be believed, nor sends two different frames with one number, nor other data without a new state. The counts of a few
+ * control blocks per conversation are remembered, and of each the state that was left last.
  */
 import {
   countElements,
@@ -33,9 +35,18 @@ const TAG_PDU = 0x61;
 const TAG_ALL_DATA = 0xab;
 const COUNT_MAX = 0xffff_ffff;
 
-/** Per control block: fingerprint of its name, stNum, sqNum, fingerprint of t, confRev. */
-const BLOCK_NUMBERS = 5;
+/**
+ * Per control block: fingerprint of its name, stNum, sqNum, fingerprint of t, confRev, fingerprint of its data, time of its last frame in ms; then of the state that it
+ * left: stNum, sqNum, fingerprint of t, time of its last frame in ms, fingerprint of its data.
+ */
+const BLOCK_NUMBERS = 12;
 const BLOCKS_MAX = 8;
+
+/** Without a time in the frame; and a state is believed for so many of those times. */
+const TIME_TO_LIVE_MS = 2000;
+const LIVES = 2;
+/** A frame over a redundant path, or out of another queue of the capture, comes so late at the most. */
+const LATE_MS = 20;
 
 const operation = createOperation('goose');
 const pdu = createElement();
@@ -46,6 +57,8 @@ const fields = {
   name: '',
   nameHash: 0,
   time: 0,
+  data: 0,
+  timeToLiveMs: NaN,
   stNum: NaN,
   sqNum: NaN,
   confRev: NaN,
@@ -59,7 +72,7 @@ export const goose: Dissector = {
   udpPorts: [],
   etherTypes: [0x88b8],
 
-  dissect({ bytes, at, end, memory }, sink) {
+  dissect({ bytes, at, end, memory, timeUs }, sink) {
     const frameEnd = publisherEnd(bytes, at, end);
     if (frameEnd < 0) sink.violation('length field and frame disagree');
     const stop = frameEnd < 0 ? end : frameEnd;
@@ -75,15 +88,15 @@ export const goose: Dissector = {
     operation.name = fields.test ? 'publish-test' : 'publish';
     operation.object = fields.name;
     operation.count = Number.isNaN(fields.entries) ? 0 : fields.entries;
-    sequence(memory, sink);
+    sequence(memory, timeUs / 1000, sink);
     sink.operation(operation);
   },
 };
 
 function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): void {
   fields.name = '';
-  fields.nameHash = fields.time = 0;
-  fields.stNum = fields.sqNum = fields.confRev = fields.entries = NaN;
+  fields.nameHash = fields.time = fields.data = 0;
+  fields.timeToLiveMs = fields.stNum = fields.sqNum = fields.confRev = fields.entries = NaN;
   fields.test = false;
   let seen = 0;
   let isCut = false;
@@ -95,7 +108,8 @@ function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): voi
     if (tag === 0x80) {
       fields.name = text(bytes, from, to, OBJECT_CHARACTERS_MAX);
       fields.nameHash = fingerprint(bytes, from, to);
-    } else if (tag === 0x84) fields.time = fingerprint(bytes, from, to);
+    } else if (tag === 0x81) fields.timeToLiveMs = unsignedOf(bytes, from, to);
+    else if (tag === 0x84) fields.time = fingerprint(bytes, from, to);
     else if (tag === 0x85) fields.stNum = unsignedOf(bytes, from, to);
     else if (tag === 0x86) fields.sqNum = unsignedOf(bytes, from, to);
     else if (tag === 0x87) fields.test = to > from && bytes[from] !== 0;
@@ -104,6 +118,7 @@ function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): voi
     else if (tag === TAG_ALL_DATA) {
       seen |= 1 << 11;
       operation.value = firstValue(bytes, from, to);
+      fields.data = fingerprint(bytes, from, to);
       if (countElements(element, bytes, from, to) !== fields.entries && !isCut)
         sink.violation('numDatSetEntries and allData disagree');
       element.to = to;
@@ -115,35 +130,80 @@ function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): voi
 }
 
 /** Compares the counts with those of the control block's last frame, and keeps them. */
-function sequence(memory: Memory, sink: Sink): void {
-  const { nameHash, stNum, sqNum, time, confRev } = fields;
+function sequence(memory: Memory, nowMs: number, sink: Sink): void {
+  const { nameHash, stNum, sqNum, time, confRev, data } = fields;
   if (Number.isNaN(stNum) || Number.isNaN(sqNum)) return;
   const blocks = (memory['blocks'] ??= []) as number[];
   let at = 0;
   while (at < blocks.length && blocks[at] !== nameHash) at += BLOCK_NUMBERS;
-  if (at < blocks.length) {
-    const lastState = blocks[at + 1] as number;
-    const lastSequence = blocks[at + 2] as number;
-    const hasWrapped = lastState === COUNT_MAX && stNum <= 1;
-    if (stNum < lastState && !hasWrapped) sink.violation('stNum went back');
-    else if (stNum !== lastState) {
-      if (sqNum !== 0) sink.violation('new stNum without sqNum 0');
-    } else if (sqNum > lastSequence + 1) sink.violation('sqNum skipped');
-    // The same frame may come twice, over redundant paths; one that differs in its time may not.
-    else if (
-      sqNum === lastSequence ? time !== blocks[at + 3] : sqNum < lastSequence && !wraps(lastSequence, sqNum)
-    )
-      sink.violation('sqNum went back without a new stNum');
-  } else if (blocks.length >= BLOCKS_MAX * BLOCK_NUMBERS) blocks.splice(0, BLOCK_NUMBERS);
-  if (at >= blocks.length) at = blocks.length;
+  if (at >= blocks.length) {
+    if (blocks.length >= BLOCKS_MAX * BLOCK_NUMBERS) blocks.splice(0, BLOCK_NUMBERS);
+    at = blocks.length;
+    blocks.push(nameHash, -1, 0, 0, -1, 0, 0, -1, 0, 0, 0, 0);
+  } else {
+    if (isLateCopy(blocks, at, nowMs)) return;
+    counted(blocks, at, sink);
+    contradictions(blocks, at, nowMs, sink);
+  }
   if (stNum !== blocks[at + 1]) sink.fact('goose-state', `${fields.name}=${stNum}`);
   if (confRev !== blocks[at + 4] && !Number.isNaN(confRev))
     sink.fact('conf-rev', `${fields.name}=${confRev}`);
-  blocks[at] = nameHash;
+  if (blocks[at + 1] !== -1 && (stNum !== blocks[at + 1] || time !== blocks[at + 3])) {
+    blocks[at + 7] = blocks[at + 1] as number;
+    blocks[at + 8] = blocks[at + 2] as number;
+    blocks[at + 9] = blocks[at + 3] as number;
+    blocks[at + 10] = blocks[at + 6] as number;
+    blocks[at + 11] = blocks[at + 5] as number;
+  }
   blocks[at + 1] = stNum;
   blocks[at + 2] = sqNum;
   blocks[at + 3] = time;
   blocks[at + 4] = Number.isNaN(confRev) ? -1 : confRev;
+  blocks[at + 5] = data;
+  blocks[at + 6] = nowMs;
+}
+
+/** The last frame of the state that was left, once more, over another path. */
+function isLateCopy(blocks: readonly number[], at: number, nowMs: number): boolean {
+  const { stNum, sqNum, time, data } = fields;
+  if (nowMs - (blocks[at + 10] as number) > LATE_MS) return false;
+  return stNum === blocks[at + 7] && sqNum === blocks[at + 8] && time === blocks[at + 9] && data === blocks[at + 11]; // prettier-ignore
+}
+
+/** What breaks the count, for whatever reason. */
+function counted(blocks: readonly number[], at: number, sink: Sink): void {
+  const { stNum, sqNum, time } = fields;
+  const lastState = blocks[at + 1] as number;
+  const lastSequence = blocks[at + 2] as number;
+  const hasWrapped = lastState === COUNT_MAX && stNum <= 1;
+  if (stNum < lastState && !hasWrapped) sink.violation('stNum went back');
+  else if (stNum !== lastState) {
+    if (sqNum !== 0) sink.violation('new stNum without sqNum 0');
+  } else if (sqNum > lastSequence + 1) sink.violation('sqNum skipped');
+  // The same frame may come twice, over redundant paths; one that differs in its time may not.
+  else if (
+    sqNum === lastSequence ? time !== blocks[at + 3] : sqNum < lastSequence && !wraps(lastSequence, sqNum)
+  )
+    sink.violation('sqNum went back without a new stNum');
+}
+
+/** What two publishers do, and one never does. */
+function contradictions(blocks: readonly number[], at: number, nowMs: number, sink: Sink): void {
+  const { stNum, sqNum, time, data } = fields;
+  const timeToLiveMs = Number.isNaN(fields.timeToLiveMs) ? TIME_TO_LIVE_MS : fields.timeToLiveMs;
+  const lastMs = blocks[at + 6] as number;
+  if (stNum === blocks[at + 1] && time === blocks[at + 3]) {
+    // Nothing was lost in between: it was held up, or held back.
+    if (nowMs - lastMs > LIVES * timeToLiveMs && sqNum === (blocks[at + 2] as number) + 1)
+      sink.violation('silent beyond timeAllowedtoLive');
+    if (data === blocks[at + 5]) return;
+    sink.violation(sqNum === blocks[at + 2] ? 'sqNum repeated with other data' : 'data changed without a new stNum'); // prettier-ignore
+    return;
+  }
+  const isBack = stNum === blocks[at + 7] && time === blocks[at + 9];
+  const silentMs = nowMs - (blocks[at + 10] as number);
+  if (isBack && silentMs <= LIVES * timeToLiveMs && nowMs - lastMs <= LIVES * timeToLiveMs && silentMs > LATE_MS)
+    sink.violation('two states are published at once'); // prettier-ignore
 }
 
 function wraps(last: number, sqNum: number): boolean {

@@ -64,6 +64,29 @@ describe('messages by hand', () => {
     expect(hear(iec104, taken).operations[0]?.action).toBe('other');
   });
 
+  test('a counter interrogation that freezes or resets commands, one that reads does not', () => {
+    const ask = (qualifier: string, cause = '06') =>
+      hear(iec104, fromHex(`68 0e 0200 0400 65 01 ${cause} 00 0300 000000 ${qualifier}`)).operations[0];
+    expect(ask('05')).toMatchObject({ name: 'c-ci-na-1', action: 'read' });
+    expect(ask('45')).toMatchObject({ name: 'c-ci-na-1-freeze', action: 'control', isResponse: false });
+    expect(ask('85')).toMatchObject({ name: 'c-ci-na-1-freeze-reset', action: 'control' });
+    expect(ask('c5')).toMatchObject({ name: 'c-ci-na-1-reset', action: 'control' });
+    expect(ask('c5', '07')).toMatchObject({ name: 'c-ci-na-1-reset', isResponse: true });
+    expect(ask('c5', '08')?.action).toBe('read');
+  });
+
+  test('clock and reset command when they are activated, and not when they are answered or taken back', () => {
+    const clock = (cause: string) =>
+      hear(iec104, fromHex(`68 14 0200 0400 67 01 ${cause} 00 0300 000000 00000000010118`)).operations[0];
+    expect(clock('06')).toMatchObject({ name: 'c-cs-na-1', action: 'control', isResponse: false });
+    expect(clock('07')).toMatchObject({ name: 'c-cs-na-1', isResponse: true });
+    expect(clock('08')?.action).toBe('other');
+    const reset = (cause: string) =>
+      hear(iec104, fromHex(`68 0e 0200 0400 69 01 ${cause} 00 0300 000000 01`)).operations[0];
+    expect(reset('06')).toMatchObject({ name: 'c-rp-na-1', action: 'control', value: 1 });
+    expect(reset('08')?.action).toBe('other');
+  });
+
   test('a sequence of elements counts them and tells the first', () => {
     const { operations, violations } = hear(iec104, SEQUENCE, { isFromClient: false });
     expect(violations).toEqual([]);

@@ -91,6 +91,10 @@ const U_FUNCTIONS: ReadonlyMap<number, string> = new Map([
   [0x83, 'testfr-confirm'],
 ]);
 
+/** C_CI_NA_1: what becomes of the counters stands in the two highest bits of its qualifier; 0 only reads them. */
+const COUNTER_INTERROGATION = 101;
+const FREEZES: readonly string[] = ['', '-freeze', '-freeze-reset', '-reset'];
+
 const CAUSE_REQUESTED = 5;
 const CAUSE_ACTIVATION = 6;
 const CAUSE_ACTIVATION_CONFIRM = 7;
@@ -213,11 +217,17 @@ function information(message: Message, sink: Sink): void {
     if (demanded >= 0 && demanded !== end - objects) sink.violation('number of objects and length disagree');
     if (end - objects >= 3 + known.bytes) operation.value = valueOf(known.shape, bytes, objects + 3, end);
   }
+  if (code === COUNTER_INTERROGATION && !Number.isNaN(operation.value)) {
+    const freeze = FREEZES[operation.value >> 6] as string;
+    operation.name += freeze;
+    if (freeze !== '' && (operation.isResponse || cause === CAUSE_ACTIVATION)) operation.action = 'control';
+  }
   sink.operation(operation);
 }
 
+/** Commands to points, and to the station: its clock and its reset. */
 function isCommand(code: number): boolean {
-  return code >= 45 && code <= 64;
+  return (code >= 45 && code <= 64) || code === 103 || code === 105;
 }
 
 /** What the objects of an ASDU take; -1 where the type does not say. */

@@ -4,7 +4,8 @@
  *   0 transaction (2)   2 protocol = 0 (2)   4 length of what follows (2)   6 unit (1)   7 function (1)   8 data
  *
  * An answer repeats the function, with 0x80 added where the device refuses; which register it is about stands only in the
- * request, so the last requests of a conversation are remembered by transaction.
+ * request, so the last requests of a conversation are remembered by transaction. Two functions are many: diagnostics (8) says what it does in the two
+ * bytes behind it, the encapsulated interface (43) in the one; both are repeated in the answer.
  */
 import { be16 } from './byte-reader.ts';
 import {
@@ -57,6 +58,22 @@ const FUNCTIONS: ReadonlyMap<number, FunctionCode> = new Map([
   // Schneider Electric's engineering tools (UMAS) speak through this one: upload, download, start and stop of a program.
   [90, { name: 'umas', action: 'program', table: '', shape: 'other', countMax: 0 }],
 ] as const); // prettier-ignore
+
+const DIAGNOSTICS = 8;
+/** What diagnostics do by their sub-function: some only ask, some change how the device talks. */
+const SUBFUNCTIONS: ReadonlyMap<number, readonly [string, Action]> = new Map([
+  [0, ['return-query-data', 'read']], [1, ['restart-communications', 'control']], [2, ['return-diagnostic-register', 'read']],
+  [3, ['change-ascii-delimiter', 'control']], [4, ['force-listen-only', 'control']], [10, ['clear-counters', 'control']],
+  [11, ['return-bus-message-count', 'read']], [12, ['return-bus-error-count', 'read']], [13, ['return-bus-exception-count', 'read']],
+  [14, ['return-server-message-count', 'read']], [15, ['return-server-no-response-count', 'read']], [16, ['return-server-nak-count', 'read']],
+  [17, ['return-server-busy-count', 'read']], [18, ['return-bus-overrun-count', 'read']], [20, ['clear-overrun-counter', 'control']],
+] as const); // prettier-ignore
+
+const ENCAPSULATED = 43;
+const INTERFACES: ReadonlyMap<number, readonly [string, Action]> = new Map([
+  [13, ['canopen-general-reference', 'other']],
+  [14, ['read-device-identification', 'discover']],
+] as const);
 
 const EXCEPTIONS: readonly string[] = [
   '',
@@ -124,6 +141,7 @@ export const modbus: Dissector = {
     operation.action = known?.action ?? 'other';
     operation.unit = bytes[at + 6] as number;
     operation.isResponse = !message.isFromClient;
+    if (raw === DIAGNOSTICS || raw === ENCAPSULATED) nameBySubfunction(message, raw, sink);
     if (message.isFromClient) request(message, known, raw, sink);
     else response(message, known, raw, sink);
     sink.operation(operation);
@@ -133,6 +151,21 @@ export const modbus: Dissector = {
 /** A BER sequence with four bytes of length, an integer in it (LDAP, SNMP): zeros and a length stand just where Modbus has them. */
 function isBer(bytes: Uint8Array, at: number): boolean {
   return bytes[at] === 0x30 && bytes[at + 1] === 0x84 && bytes[at + 6] === 0x02;
+}
+
+/** A refusal does not say which of them it refuses, and keeps the name of the function. */
+function nameBySubfunction({ bytes, at, end, isFromClient }: Message, code: number, sink: Sink): void {
+  const data = at + HEADER_BYTES + 1;
+  const isDiagnostics = code === DIAGNOSTICS;
+  if (end - data < (isDiagnostics ? 2 : 1)) {
+    if (isFromClient) sink.violation('request shorter than its function demands');
+    return;
+  }
+  const sub = isDiagnostics ? be16(bytes, data) : (bytes[data] as number);
+  const known = (isDiagnostics ? SUBFUNCTIONS : INTERFACES).get(sub);
+  // Numbers that are not assigned are makers' own: nobody knows what they do.
+  operation.name = known?.[0] ?? `${isDiagnostics ? 'diagnostics' : 'encapsulated-interface'}-${sub}`;
+  operation.action = known?.[1] ?? 'other';
 }
 
 function request(message: Message, known: FunctionCode | undefined, raw: number, sink: Sink): void {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { corpusPath, describeWithCorpus } from '../../../../tests/support/corpus.ts';
 import { NEED_MORE, NOT_OURS, type Memory } from './dissector.ts';
+import { activateSession } from '../rule/opcua-testing.ts';
 import { opcua } from './opcua.ts';
 import { checkTotal, fromHex, hear, hearCapture, tally, tsharkValues } from './ot-test-support.ts';
 
@@ -135,6 +136,14 @@ describe('messages by hand', () => {
     expect(opcua.looksLike?.(HELLO, 0, HELLO.byteLength)).toBe(true);
     expect(opcua.looksLike?.(WRITE, 0, WRITE.byteLength)).toBe(false);
   });
+});
+
+test('who activates a session says who it is, or that it does not', () => {
+  const token = (type: number) => hear(opcua, activateSession(1, type)).facts;
+  expect(token(321)).toEqual([['user-token', 'anonymous']]);
+  expect(token(324)).toEqual([['user-token', 'user-name']]);
+  expect(token(327)).toEqual([['user-token', 'certificate']]);
+  expect(token(999)).toEqual([]);
 });
 
 test('any bytes are read without a throw', () => {

@@ -44,6 +44,15 @@ const MESSAGE_BYTES_MAX = 0x100_0000;
 const POLICY_NONE = 'http://opcfoundation.org/UA/SecurityPolicy#None';
 const SERVICE_FAULT = 397;
 const ATTRIBUTE_VALUE = 13;
+const ACTIVATE_SESSION = 467;
+/** How a user says who it is, by the type of the token; without one it is anonymous. */
+const TOKENS: ReadonlyMap<number, string> = new Map([
+  [0, 'anonymous'],
+  [321, 'anonymous'],
+  [324, 'user-name'],
+  [327, 'certificate'],
+  [940, 'issued'],
+]);
 /** A status whose two highest bits say bad. */
 const BAD = 0x8000_0000;
 
@@ -177,7 +186,10 @@ function service(message: Message, request: number, sink: Sink): void {
   operation.action = asked?.[1] ?? answered?.[1] ?? 'other';
   if (asked !== undefined) {
     operation.isResponse = false;
-    if (requestHeader()) requestBody(type);
+    if (requestHeader()) {
+      if (type === ACTIVATE_SESSION) userToken(sink);
+      else requestBody(type);
+    }
     if (operation.object !== '') remember(memory, request, operation.object);
   } else if (answered !== undefined || type === SERVICE_FAULT) {
     operation.isResponse = true;
@@ -186,6 +198,19 @@ function service(message: Message, request: number, sink: Sink): void {
     responseBody(type);
   }
   finish(sink);
+}
+
+/** Signature (algorithm, bytes), software certificates (bytes, signature), locales, then the token. */
+function userToken(sink: Sink): void {
+  skipString();
+  skipString();
+  const certificates = u32();
+  if (certificates !== 0 && certificates !== 0xffff_ffff) return;
+  if (!skipStrings()) return;
+  const start = reader.at;
+  nodeId();
+  const token = reader.isCut || !isNumeric(start) ? undefined : TOKENS.get(numeric(start));
+  if (token !== undefined) sink.fact('user-token', token);
 }
 
 /** The first node that a request is about, how many there are, and the value that is written. */

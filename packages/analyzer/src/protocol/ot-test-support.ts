@@ -41,7 +41,7 @@ export function fromHex(hex: string): Uint8Array {
 export function hear(
   dissector: Dissector,
   message: Uint8Array,
-  options: { isFromClient?: boolean; memory?: Memory; filler?: number } = {},
+  options: { isFromClient?: boolean; memory?: Memory; filler?: number; timeUs?: number } = {},
 ): Ear {
   const bytes = new Uint8Array(message.byteLength + 71).fill(options.filler ?? 0x45);
   bytes.set(message, 7);
@@ -52,7 +52,7 @@ export function hear(
       at: 7,
       end: 7 + message.byteLength,
       isFromClient: options.isFromClient ?? true,
-      timeUs: 0,
+      timeUs: options.timeUs ?? 0,
       memory: options.memory ?? {},
     },
     ear,

@@ -42,6 +42,18 @@ describe('frames by hand', () => {
     expect(after(frame([5, 6]), frame([6, 7]))).toEqual([]);
   });
 
+  test('what was sent lately may come again, and not with other data; a second count beside the first is told', () => {
+    const run = [10, 11, 12, 13, 14].map((count) => frame([count], count));
+    expect(after(...run, frame([11], 11))).toEqual([]);
+    expect(after(...run, frame([11], 99))).toEqual(['smpCnt repeated with other data']);
+    expect(after(...run, frame([11], 99), frame([15], 15))).toEqual([]);
+    expect(after(...run, frame([900], 1), frame([15], 15))).toEqual(['two counts are published at once']);
+    // A restart: the count that it fell from does not go on.
+    expect(after(frame([900]), frame([5]), frame([6]))).toEqual([]);
+    // One that is late.
+    expect(after(frame([5]), frame([7]), frame([6]), frame([8]))).toEqual([]);
+  });
+
   test('what does not add up is told', () => {
     expect(after(frame([1], 0, 2))).toEqual(['noASDU and the sequence disagree']);
     expect(after(fromHex('4001 0008 0000 0000'))).toEqual(['no savPdu in the frame']);

@@ -40,6 +40,12 @@ const RULES: readonly string[] = [
   'ot-new-writer',
   'agent-silent',
   'sensor-silent',
+  'forged-publisher',
+  'ot-probe',
+  'ot-discovery',
+  'ot-suspect-command',
+  'ot-override',
+  'opcua-anonymous',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

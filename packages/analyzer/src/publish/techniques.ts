@@ -1,7 +1,9 @@
 /** Names of the MITRE ATT&CK for ICS techniques that findings point at. */
 
 const TECHNIQUES: Readonly<Record<string, string>> = {
+  T0806: 'Brute Force I/O',
   T0807: 'Command-Line Interface',
+  T0809: 'Data Destruction',
   T0814: 'Denial of Service',
   T0816: 'Device Restart/Shutdown',
   T0819: 'Exploit Public-Facing Application',

@@ -9,13 +9,17 @@ import type { Detector, Report } from './detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
+import { createForgedDetector } from './forged-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
 import { createMirrorDetector } from './mirror-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
+import { createOverrideDetector } from './override-detector.ts';
+import { createProbeDetector } from './probe-detector.ts';
 import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
+import { createSuspectDetector } from './suspect-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
 import { createWebDetector } from './web-detector.ts';
@@ -24,8 +28,13 @@ export function createDetectors(
   rules: Rules,
   internal: NetworkList,
   baseline: SensorBaseline | null,
-  report: Report,
+  tell: Report,
 ): readonly Detector[] {
+  const suspects = createSuspectDetector(rules, tell);
+  const report: Report = (finding, flow) => {
+    suspects.heard(finding);
+    tell(finding, flow);
+  };
   return [
     createScanDetector(rules, internal, report),
     createFloodDetector(rules, report),
@@ -41,7 +50,11 @@ export function createDetectors(
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
     createGooseDetector(rules, report),
+    createForgedDetector(rules, report),
     createMirrorDetector(rules, report),
+    createProbeDetector(rules, report),
+    createOverrideDetector(rules, report),
+    suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
   ];
 }

@@ -157,7 +157,9 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
           if (AMPLIFIERS.has(flow.clientPort) && !GROUP_PORTS.has(flow.clientPort)) onSpray(flow, nowUs);
           return;
         }
-        if (flow.wasReversed && !isFromClient && flow.memory['asked'] !== true) onReflection(flow, nowUs);
+        // An outstation reports of its own accord: those are answers that nobody asks for.
+        if (flow.wasReversed && !isFromClient && flow.memory['asked'] !== true && flow.service !== 'dnp3')
+          onReflection(flow, nowUs);
         else if (flow.wasReversed && isFromClient) flow.memory['asked'] = true;
         // From the amplifier's port to one that looks like a service too: the same, only that the flow is told the other way round.
         else if (isFromClient && flow.memory['answered'] !== true) onSpray(flow, nowUs);

@@ -1,5 +1,5 @@
 /**
- * Brute force: passwords tried one after another. Where the answer is readable (FTP, Telnet, HTTP, SMB), refusals are counted; where it is encrypted
+ * Brute force: passwords tried one after another. Where the answer is readable (FTP, Telnet, HTTP, SMB, and controllers that have passwords), refusals are counted; where it is encrypted
  * (SSH, RDP), connections that end as a failed login does: soon, after few bytes.
  */
 import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../flow/flow-columns.ts';
@@ -21,6 +21,8 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   kerberos: /preauth-failed|principal-unknown/,
   http: /^(401|403)$/,
   ldap: /invalid-credentials/,
+  s7comm: /^0xd602$/,
+  opcua: /^identity-token-(rejected|invalid)$/,
 };
 
 const FORM = /^(application\/x-www-form-urlencoded|multipart\/form-data)/i;

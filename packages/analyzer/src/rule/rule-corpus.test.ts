@@ -85,7 +85,9 @@ describe('daily use raises nothing that asks for a person', () => {
   describeWithCorpus('as in', () => {
     it.each(BENIGN)('%s', async (name) => {
       const { alerts } = await analyzeCapture(name);
-      expect([...new Set(alerts.map(({ rule }) => rule))].filter((rule) => LOUD.has(rule))).toEqual([]); // prettier-ignore
+      // Clocks are set every day: that is told, and is low.
+      const asking = alerts.filter(({ rule, severity }) => LOUD.has(rule) && !(rule === 'ot-control' && severity === 'low')); // prettier-ignore
+      expect(asking.map(({ rule }) => rule)).toEqual([]);
     });
   });
 });

@@ -1,6 +1,10 @@
 /** For tests: one scenario for each rule, as events that are counted. So many are silent, one more speaks. */
 import { arp, icmp, ip, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 
+import { GOOSE_GROUP, PUBLISHER, goose } from './publisher-testing.ts';
+
+import { activateSession, writeNode } from './opcua-testing.ts';
+
 export interface Scenario {
   /** As the alert has it. */
   readonly rule: string;
@@ -76,6 +80,19 @@ export function refused(from: string, to: string, timeUs: number): Packet[] {
 /** A Modbus request: transaction, function and what follows it. */
 export function modbus(transaction: number, ...pdu: readonly number[]): Uint8Array {
   return Buffer.from([transaction >> 8, transaction & 255, 0, 0, 0, 1 + pdu.length, 1, ...pdu]);
+}
+
+/** The next request of one connection, to station `i`, and the server's acknowledgement. */
+function stationAsked(i: number): Packet[] {
+  const [client, server] = [`${ATTACKER}:5000`, `${VICTIM}:502`];
+  const payload = Buffer.from(modbus(i, 3, 0, 0, 0, 1));
+  payload[6] = i;
+  const timeUs = i * 100_000 + 10_000;
+  return [
+    ...(i > 0 ? [] : connection(client, server, [], 0, false)),
+    { timeUs, frame: tcp(client, server, 'PA', { sequence: 101 + 12 * i, payload }) },
+    { timeUs: timeUs + 100, frame: tcp(server, client, 'A', { sequence: 501 }) },
+  ];
 }
 
 /** A DNS message that asks for an address, or says that there is none. */
@@ -331,6 +348,74 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0816',
+  },
+  {
+    rule: 'ot-discovery',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 43, 14, 1, 0)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0888',
+  },
+  {
+    rule: 'ot-probe',
+    rules: { ot_probe: { units: 5 } },
+    threshold: 5,
+    // One connection, in which station after station is asked for; none answers, but the gateway is there.
+    event: (i) => stationAsked(i),
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
+    rule: 'ot-suspect-command',
+    rules: { scan_vertical: { ports: 5 } },
+    threshold: 6,
+    event: (i) =>
+      i < 5
+        ? refused(`${ATTACKER}:${40_000 + i}`, `${VICTIM}:${1000 + i}`, i * 100_000)
+        : connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 6, 0, 1, 0, 2)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0855',
+  },
+  {
+    rule: 'ot-override',
+    rules: {},
+    threshold: 1,
+    // BACnet: analog output 3, present value, with priority 5.
+    event: (i) => [
+      {
+        timeUs: i * SECOND,
+        frame: udp(`${ATTACKER}:${5000 + i}`, `${VICTIM}:47808`, {
+          payload: Buffer.from('810a001a01040005010f0c0040000319553e4441ac00003f4905', 'hex'),
+        }),
+      },
+    ],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0831',
+  },
+  {
+    rule: 'opcua-anonymous',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:4840`, [['>', activateSession(1, 321)], ['>', writeNode(2)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0855',
+  },
+  {
+    rule: 'forged-publisher',
+    rules: { forged_publisher: { contradictions: 3 } },
+    threshold: 3,
+    // Each event sends the state that there was, and another.
+    event: (i) =>
+      [0, 1].map((state) => ({ timeUs: i * SECOND + state * 500_000, frame: goose(1 + state, i, state, state) })), // prettier-ignore
+    source: PUBLISHER,
+    destination: GOOSE_GROUP,
+    technique: 'T0856',
   },
   {
     rule: 'ot-first-write',

@@ -1,9 +1,20 @@
 /** Protocol violations: a sender whose messages break their protocol's own rules again and again. One may be a cut capture; a series is a tool, or a broken device. In the plant's own protocols, that is: software for offices does as it likes. */
 import { OT_SERVICES } from '../asset/inventory.ts';
 import type { Detector, Report } from './detector.ts';
+import { CONTRADICTIONS } from './forged-detector.ts';
 import { KeyedWindows } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
+
+/** What a lossy capture, redundant paths, a restart or a loop do to counts that are right: told once, and never loud. */
+const LOSSES: ReadonlySet<string> = new Set([
+  'sqNum skipped',
+  'new stNum without sqNum 0',
+  'sqNum went back without a new stNum',
+  'stNum went back',
+  'smpCnt went back',
+  'silent beyond timeAllowedtoLive',
+]);
 
 export function createViolationDetector(rules: Rules, report: Report): Detector {
   const rule = rules.protocol_violation;
@@ -11,7 +22,7 @@ export function createViolationDetector(rules: Rules, report: Report): Detector 
   return {
     state: { violations },
     violation(flow, protocol, reason, nowUs) {
-      if (!rule.enabled) return;
+      if (!rule.enabled || CONTRADICTIONS.has(reason)) return;
       const key = `${flow.client} ${flow.server} ${protocol} ${reason}`;
       const window = violations.add(key, nowUs);
       const isSeries = window.count >= rule.violations;
@@ -21,7 +32,7 @@ export function createViolationDetector(rules: Rules, report: Report): Detector 
         {
           rule: 'protocol-violation',
           title: `${protocol} is not spoken as it should be`,
-          severity: isSeries && OT_SERVICES.has(protocol) ? rule.severity : 'low',
+          severity: isSeries && OT_SERVICES.has(protocol) && !LOSSES.has(reason) ? rule.severity : 'low',
           score: 0.7,
           technique: 'T0855',
           timeUs: nowUs,
