@@ -14,6 +14,7 @@ import { isoOnTcp } from './iso-on-tcp.ts';
 import { kerberos, kerberosOverTcp } from './kerberos.ts';
 import { ldap } from './ldap.ts';
 import { modbus } from './modbus.ts';
+import { mqtt } from './mqtt.ts';
 import { opcua } from './opcua.ts';
 import { profinet } from './profinet.ts';
 import { rdp } from './rdp.ts';
@@ -35,6 +36,7 @@ export const DISSECTORS: readonly Dissector[] = [
   profinet,
   goose,
   sampledValues,
+  mqtt,
   tls,
   http,
   ssh,
