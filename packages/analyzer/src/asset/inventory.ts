@@ -72,6 +72,9 @@ export const OT_SERVICES: ReadonlySet<string> = new Set([
   'modbus', 's7comm', 'mms', 'dnp3', 'iec104', 'enip', 'opcua', 'bacnet', 'profinet', 'tristation', 'goose', 'sampled-values',
 ]); // prettier-ignore
 
+/** With what brings a plant's values together: who serves that is a broker, and no controller. */
+export const PLANT_SERVICES: ReadonlySet<string> = new Set([...OT_SERVICES, 'mqtt']);
+
 const HOST_FACTS: ReadonlySet<string> = new Set([
   'hostname',
   'station-name',

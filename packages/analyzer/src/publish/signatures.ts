@@ -46,6 +46,12 @@ const RULES: readonly string[] = [
   'ot-suspect-command',
   'ot-override',
   'opcua-anonymous',
+  'ot-walk',
+  'ot-relay',
+  'connection-churn',
+  'message-flood',
+  'tcp-reset',
+  'broad-subscription',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

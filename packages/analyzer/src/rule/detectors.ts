@@ -5,6 +5,7 @@ import { createAccessDetector } from './access-detector.ts';
 import { createArpDetector } from './arp-detector.ts';
 import { createBaselineDetector } from './baseline-detector.ts';
 import { createBeaconDetector } from './beacon-detector.ts';
+import { createChurnDetector } from './churn-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
@@ -13,15 +14,20 @@ import { createForgedDetector } from './forged-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
+import { createMessageFloodDetector } from './message-flood-detector.ts';
 import { createMirrorDetector } from './mirror-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import { createOverrideDetector } from './override-detector.ts';
 import { createProbeDetector } from './probe-detector.ts';
+import { createRelayDetector } from './relay-detector.ts';
+import { createResetDetector } from './reset-detector.ts';
 import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
+import { createSubscriptionDetector } from './subscription-detector.ts';
 import { createSuspectDetector } from './suspect-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
+import { createWalkDetector } from './walk-detector.ts';
 import { createWebDetector } from './web-detector.ts';
 
 export function createDetectors(
@@ -54,6 +60,12 @@ export function createDetectors(
     createMirrorDetector(rules, report),
     createProbeDetector(rules, report),
     createOverrideDetector(rules, report),
+    createWalkDetector(rules, report),
+    createRelayDetector(rules, report),
+    createChurnDetector(rules, report),
+    createMessageFloodDetector(rules, report),
+    createResetDetector(rules, report),
+    createSubscriptionDetector(rules, report),
     suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
   ];

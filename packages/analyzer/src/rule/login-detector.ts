@@ -23,6 +23,7 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   ldap: /invalid-credentials/,
   s7comm: /^0xd602$/,
   opcua: /^identity-token-(rejected|invalid)$/,
+  mqtt: /^(bad-user-name-or-password|not-authorized|bad-authentication-method|banned)$/,
 };
 
 const FORM = /^(application\/x-www-form-urlencoded|multipart\/form-data)/i;
@@ -92,6 +93,8 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
       const refusal = REFUSALS[operation.protocol];
       if (refusal === undefined) return;
       const { protocol } = operation;
+      // A topic may be refused to who is logged in.
+      if (protocol === 'mqtt' && operation.name !== 'connect') return;
       if (protocol === 'http') {
         const isLogin =
           isFromClient &&

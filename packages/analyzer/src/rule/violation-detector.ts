@@ -1,5 +1,5 @@
 /** Protocol violations: a sender whose messages break their protocol's own rules again and again. One may be a cut capture; a series is a tool, or a broken device. In the plant's own protocols, that is: software for offices does as it likes. */
-import { OT_SERVICES } from '../asset/inventory.ts';
+import { PLANT_SERVICES } from '../asset/inventory.ts';
 import type { Detector, Report } from './detector.ts';
 import { CONTRADICTIONS } from './forged-detector.ts';
 import { KeyedWindows } from './keyed-window.ts';
@@ -32,7 +32,7 @@ export function createViolationDetector(rules: Rules, report: Report): Detector 
         {
           rule: 'protocol-violation',
           title: `${protocol} is not spoken as it should be`,
-          severity: isSeries && OT_SERVICES.has(protocol) && !LOSSES.has(reason) ? rule.severity : 'low',
+          severity: isSeries && PLANT_SERVICES.has(protocol) && !LOSSES.has(reason) ? rule.severity : 'low',
           score: 0.7,
           technique: 'T0855',
           timeUs: nowUs,
