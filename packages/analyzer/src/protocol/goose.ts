@@ -7,8 +7,9 @@
  *
  * A publisher counts changes of state in stNum and repetitions of one state in sqNum; a frame that breaks the count came from somebody
  * else, or frames were lost, or the publisher began again, or a capture is played in a loop. What no honest publisher does, whatever was lost: it does not go on with a
- * state that it left, while that state is still to be believed, nor sends two different frames with one number, nor other data without a new state. The counts of a few
- * control blocks per conversation are remembered, and of each the state that was left last.
+ * state that it left, while that state is still to be believed, nor sends two different frames with one number, nor goes on with a state whose positions changed. Measured values, times and
+ * quality may change within a state; and a device may repeat its old state with new positions already in it, a moment before it counts. The counts of a few control blocks
+ * per conversation are remembered, and of each the state that was left last.
  */
 import {
   countElements,
@@ -16,6 +17,7 @@ import {
   findElement,
   fingerprint,
   firstValue,
+  isConstructed,
   publisherEnd,
   readElement,
   unsignedOf,
@@ -37,9 +39,10 @@ const COUNT_MAX = 0xffff_ffff;
 
 /**
  * Per control block: fingerprint of its name, stNum, sqNum, fingerprint of t, confRev, fingerprint of its data, time of its last frame in ms; then of the state that it
- * left: stNum, sqNum, fingerprint of t, time of its last frame in ms, fingerprint of its data.
+ * left: stNum, sqNum, fingerprint of t, time of its last frame in ms, fingerprint of its data; then fingerprint of its positions, and when they changed
+ * without a new state, in ms (0: they did not).
  */
-const BLOCK_NUMBERS = 12;
+const BLOCK_NUMBERS = 14;
 const BLOCKS_MAX = 8;
 
 /** Without a time in the frame; and a state is believed for so many of those times. */
@@ -47,6 +50,8 @@ const TIME_TO_LIVE_MS = 2000;
 const LIVES = 2;
 /** A frame over a redundant path, or out of another queue of the capture, comes so late at the most. */
 const LATE_MS = 20;
+/** A device that sends new positions before it has counted them counts them so soon at the latest. */
+const COUNTED_MS = 100;
 
 const operation = createOperation('goose');
 const pdu = createElement();
@@ -58,6 +63,7 @@ const fields = {
   nameHash: 0,
   time: 0,
   data: 0,
+  positions: 0,
   timeToLiveMs: NaN,
   stNum: NaN,
   sqNum: NaN,
@@ -95,7 +101,7 @@ export const goose: Dissector = {
 
 function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): void {
   fields.name = '';
-  fields.nameHash = fields.time = fields.data = 0;
+  fields.nameHash = fields.time = fields.data = fields.positions = 0;
   fields.timeToLiveMs = fields.stNum = fields.sqNum = fields.confRev = fields.entries = NaN;
   fields.test = false;
   let seen = 0;
@@ -119,6 +125,7 @@ function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): voi
       seen |= 1 << 11;
       operation.value = firstValue(bytes, from, to);
       fields.data = fingerprint(bytes, from, to);
+      fields.positions = positionsOf(bytes, from, to);
       if (countElements(element, bytes, from, to) !== fields.entries && !isCut)
         sink.violation('numDatSetEntries and allData disagree');
       element.to = to;
@@ -133,13 +140,13 @@ function readFields(bytes: Uint8Array, at: number, end: number, sink: Sink): voi
 function sequence(memory: Memory, nowMs: number, sink: Sink): void {
   const { nameHash, stNum, sqNum, time, confRev, data } = fields;
   if (Number.isNaN(stNum) || Number.isNaN(sqNum)) return;
-  const blocks = (memory['blocks'] ??= []) as number[];
+  const blocks = (memory['control-blocks'] ??= []) as number[];
   let at = 0;
   while (at < blocks.length && blocks[at] !== nameHash) at += BLOCK_NUMBERS;
   if (at >= blocks.length) {
     if (blocks.length >= BLOCKS_MAX * BLOCK_NUMBERS) blocks.splice(0, BLOCK_NUMBERS);
     at = blocks.length;
-    blocks.push(nameHash, -1, 0, 0, -1, 0, 0, -1, 0, 0, 0, 0);
+    blocks.push(nameHash, -1, 0, 0, -1, 0, 0, -1, 0, 0, 0, 0, 0, 0);
   } else {
     if (isLateCopy(blocks, at, nowMs)) return;
     counted(blocks, at, sink);
@@ -161,6 +168,7 @@ function sequence(memory: Memory, nowMs: number, sink: Sink): void {
   blocks[at + 4] = Number.isNaN(confRev) ? -1 : confRev;
   blocks[at + 5] = data;
   blocks[at + 6] = nowMs;
+  blocks[at + 12] = fields.positions;
 }
 
 /** The last frame of the state that was left, once more, over another path. */
@@ -196,14 +204,42 @@ function contradictions(blocks: readonly number[], at: number, nowMs: number, si
     // Nothing was lost in between: it was held up, or held back.
     if (nowMs - lastMs > LIVES * timeToLiveMs && sqNum === (blocks[at + 2] as number) + 1)
       sink.violation('silent beyond timeAllowedtoLive');
-    if (data === blocks[at + 5]) return;
-    sink.violation(sqNum === blocks[at + 2] ? 'sqNum repeated with other data' : 'data changed without a new stNum'); // prettier-ignore
+    const isSameNumber = sqNum === blocks[at + 2];
+    if (isSameNumber && data !== blocks[at + 5]) sink.violation('sqNum repeated with other data');
+    const changedMs = blocks[at + 13] as number;
+    const isCounted = changedMs !== 0 && nowMs - changedMs > COUNTED_MS;
+    if (isCounted) sink.violation('data changed without a new stNum');
+    if (fields.positions !== blocks[at + 12] && !isSameNumber && (changedMs === 0 || isCounted))
+      blocks[at + 13] = nowMs; // prettier-ignore
+    else if (isCounted) blocks[at + 13] = 0;
     return;
   }
+  blocks[at + 13] = 0;
   const isBack = stNum === blocks[at + 7] && time === blocks[at + 9];
   const silentMs = nowMs - (blocks[at + 10] as number);
   if (isBack && silentMs <= LIVES * timeToLiveMs && nowMs - lastMs <= LIVES * timeToLiveMs && silentMs > LATE_MS)
     sink.violation('two states are published at once'); // prettier-ignore
+}
+
+const TAG_BITS = 0x84;
+const TAG_FLOAT = 0x87;
+const TAG_BINARY_TIME = 0x8c;
+const TAG_UTC_TIME = 0x91;
+/** Thirteen bits: two bytes, and three bits in them that are none. */
+const QUALITY_BYTES = 3;
+
+/** A number that stands for what is open, closed, set or chosen; not for what is measured, when, and how well. */
+function positionsOf(bytes: Uint8Array, at: number, end: number): number {
+  let sum = 0x811c_9dc5;
+  let next = at;
+  while (readElement(element, bytes, next, end)) {
+    const { tag, from, to } = element;
+    next = isConstructed(tag) ? from : to;
+    const isQuality = tag === TAG_BITS && to - from === QUALITY_BYTES && bytes[from] === 3;
+    if (isQuality || tag === TAG_FLOAT || tag === TAG_BINARY_TIME || tag === TAG_UTC_TIME) continue;
+    if (!isConstructed(tag)) sum = Math.imul(sum ^ fingerprint(bytes, from, to), 0x0100_0193);
+  }
+  return sum >>> 0;
 }
 
 function wraps(last: number, sqNum: number): boolean {

@@ -47,6 +47,29 @@ describe('GOOSE', () => {
     expect(loud(inOrder(real(0, 10), changed))).toEqual(told);
   });
 
+  it('with other positions for a few frames, and no state of their own, is told', () => {
+    const frames = count(30, (i) => goose(1, i, 1, i % 10 >= 7 ? 0 : 1));
+    expect(loud(every(SECOND, frames))).toEqual(told);
+  });
+
+  it('whose measured values, times and quality change within a state is not', () => {
+    const measured = [(i: number) => `870508${(0x41200000 + i * 999).toString(16)}`, (i: number) => `91080000000${i % 10}00000000`, (i: number) => `840303000${(i % 2) * 8}`]; // prettier-ignore
+    for (const one of measured)
+      expect(
+        loud(
+          every(
+            SECOND,
+            count(30, (i) => goose(1, i, 1, 1, PUBLISHER, one(i))),
+          ),
+        ),
+      ).toEqual([]);
+  });
+
+  it('that repeats a state with what the next one says, a moment before, is not', () => {
+    const states = count(12, (state) => count(4, (i) => goose(state + 1, i, 7, (state + (i === 3 ? 1 : 0)) & 1))); // prettier-ignore
+    expect(loud(every(20_000, states.flat()))).toEqual([]);
+  });
+
   it('of a foreign MAC address beside the real one is told', () => {
     const forged = every(SECOND, count(4, (i) => goose(2, i, 99, 0, FORGER)), 5.5 * SECOND); // prettier-ignore
     const [alert] = loud(inOrder(real(0, 20), forged));

@@ -20,12 +20,19 @@ function framed(etherType: number, pdu: string, source: string, group: string): 
   return ethernet(etherType, Buffer.from(`4001${length}00000000${pdu}`, 'hex'), undefined, source, group);
 }
 
-/** `time` tells states apart; `value` is what is published. It is to be believed for two seconds. */
-export function goose(stNum: number, sqNum: number, time: number, value: number, source = PUBLISHER): Buffer {
+/** `time` tells states apart; `value` is the position that is published, behind it what is measured, in hexadecimal. It is to be believed for two seconds. */
+export function goose(
+  stNum: number,
+  sqNum: number,
+  time: number,
+  value: number,
+  source = PUBLISHER,
+  measured = '',
+): Buffer {
   const name = Buffer.from('IED/LLN0$GO$gcb01').toString('hex');
   const pdu = [
     field('80', name), field('81', '07d0'), field('82', name), field('84', time.toString(16).padStart(16, '0')), field('85', number(stNum)), field('86', number(sqNum)),
-    field('87', '00'), field('88', '01'), field('89', '00'), field('8a', '01'), field('ab', field('83', `0${value}`)),
+    field('87', '00'), field('88', '01'), field('89', '00'), field('8a', measured === '' ? '01' : '02'), field('ab', field('83', `0${value}`) + measured),
   ].join(''); // prettier-ignore
   return framed(0x88b8, field('61', pdu), source, GOOSE_GROUP);
 }

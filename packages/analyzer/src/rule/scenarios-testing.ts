@@ -1,6 +1,7 @@
 /** For tests: one scenario for each rule, as events that are counted. So many are silent, one more speaks. */
 import { arp, icmp, ip, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 
+import { field, packet } from '../protocol/mqtt-testing.ts';
 import { GOOSE_GROUP, PUBLISHER, goose } from './publisher-testing.ts';
 
 import { activateSession, writeNode } from './opcua-testing.ts';
@@ -92,6 +93,36 @@ function stationAsked(i: number): Packet[] {
     ...(i > 0 ? [] : connection(client, server, [], 0, false)),
     { timeUs, frame: tcp(client, server, 'PA', { sequence: 101 + 12 * i, payload }) },
     { timeUs: timeUs + 100, frame: tcp(server, client, 'A', { sequence: 501 }) },
+  ];
+}
+
+/** One connection in which station after station is asked, and which ends each time. */
+function stationVisited(i: number): Packet[] {
+  const question = Buffer.from(modbus(i, 3, 0, 0, 0, 1));
+  const answer = Buffer.from(modbus(i, 3, 2, 0, 7));
+  question[6] = answer[6] = i;
+  // The table notices ends a little later, when something else comes.
+  return connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', question], ['<', answer]], i * 100_000); // prettier-ignore
+}
+
+/** The operator asks who stands in the middle, who asks the controller. */
+function passedOn(i: number): Packet[] {
+  const question = modbus(i, 3, 0, 0, 0, 1);
+  return [
+    ...connection(`10.0.0.9:${5000 + i}`, `${ATTACKER}:502`, [['>', question]], i * SECOND),
+    ...connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', question]], i * SECOND + 20_000),
+  ];
+}
+
+/** A connection that is reset in its client's name, who goes on with it. */
+function tornDown(i: number): Packet[] {
+  const [client, server] = [`10.0.0.9:${5000 + i}`, `${VICTIM}:502`];
+  const timeUs = i * SECOND;
+  const payload = modbus(i, 3, 0, 0, 0, 1);
+  return [
+    ...connection(client, server, [], timeUs, false),
+    { timeUs: timeUs + 10_000, frame: tcp(client, server, 'R', { sequence: 101 }) },
+    { timeUs: timeUs + 60_000, frame: tcp(client, server, 'PA', { sequence: 101, payload }) },
   ];
 }
 
@@ -438,6 +469,60 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0855',
+  },
+  {
+    rule: 'ot-walk',
+    rules: { ot_walk: { units: 5 } },
+    threshold: 5,
+    event: stationVisited,
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
+    rule: 'ot-relay',
+    rules: { ot_relay: { requests: 4 } },
+    threshold: 4,
+    event: passedOn,
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0830',
+  },
+  {
+    rule: 'connection-churn',
+    rules: { connection_churn: { connections: 5 } },
+    threshold: 5,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 3, 0, 0, 0, 1)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0888',
+  },
+  {
+    rule: 'message-flood',
+    rules: { message_flood: { messages: 5 } },
+    threshold: 5,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:1883`, [['>', packet(0x30, field('a/b'), Buffer.from('7'))]], i * 100_000), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'tcp-reset',
+    rules: { tcp_reset: { conversations: 3 } },
+    threshold: 3,
+    event: tornDown,
+    source: '',
+    destination: VICTIM,
+    technique: 'T0814',
+  },
+  {
+    rule: 'broad-subscription',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:1883`, [['>', packet(0x82, [0, 1], field('#'), [0])]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0861',
   },
   {
     rule: 'file-transfer',
