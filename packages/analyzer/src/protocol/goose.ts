@@ -196,7 +196,7 @@ function counted(blocks: readonly number[], at: number, sink: Sink): void {
 }
 
 /** What two publishers do, and one never does. */
-function contradictions(blocks: readonly number[], at: number, nowMs: number, sink: Sink): void {
+function contradictions(blocks: number[], at: number, nowMs: number, sink: Sink): void {
   const { stNum, sqNum, time, data } = fields;
   const timeToLiveMs = Number.isNaN(fields.timeToLiveMs) ? TIME_TO_LIVE_MS : fields.timeToLiveMs;
   const lastMs = blocks[at + 6] as number;

@@ -44,6 +44,23 @@ describe('messages by hand', () => {
     ]);
   });
 
+  test('engineering tools are told by what they do, and their answers by what was asked', () => {
+    const memory = {};
+    const name = (pdu: string, isFromClient = true) => {
+      const { operations, violations } = hear(modbus, message(pdu), { isFromClient, memory });
+      expect(violations).toEqual([]);
+      return [operations[0]?.name, operations[0]?.action, operations[0]?.exception];
+    };
+    expect(name('5a 00 fe', false)).toEqual(['umas', 'other', '']);
+    expect(name('5a 00 04')).toEqual(['read-plc-status', 'read', '']);
+    expect(name('5a 00 fe 01', false)).toEqual(['read-plc-status', 'read', '']);
+    expect(name('5a 07 29 0000')).toEqual(['write-physical-memory', 'program', '']);
+    expect(name('5a 07 41 ff00')).toEqual(['plc-stop', 'control', '']);
+    expect(name('5a 07 fd 83', false)).toEqual(['plc-stop', 'control', 'umas-error-0x83']);
+    expect(name('5a 07 74 02')).toEqual(['umas-0x74', 'other', '']);
+    expect(hear(modbus, message('5a 07')).violations).toEqual(['request shorter than its function demands']);
+  });
+
   test('diagnostics without a whole sub-function break the protocol', () => {
     for (const pdu of ['08', '08 00', '2b'])
       expect(hear(modbus, message(pdu)).violations).toEqual(['request shorter than its function demands']);

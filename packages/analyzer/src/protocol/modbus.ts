@@ -18,6 +18,7 @@ import {
   type Message,
   type Sink,
 } from './dissector.ts';
+import { UMAS, nameByUmas } from './umas.ts';
 
 const HEADER_BYTES = 7;
 /** Unit, function and 252 bytes of data; larger lengths break the protocol. */
@@ -55,8 +56,8 @@ const FUNCTIONS: ReadonlyMap<number, FunctionCode> = new Map([
   [23, { name: 'read-write-multiple-registers', action: 'write', table: 'holding', shape: 'range', countMax: 125 }],
   [24, { name: 'read-fifo-queue', action: 'read', table: '', shape: 'other', countMax: 0 }],
   [43, { name: 'read-device-identification', action: 'discover', table: '', shape: 'other', countMax: 0 }],
-  // Schneider Electric's engineering tools (UMAS) speak through this one: upload, download, start and stop of a program.
-  [90, { name: 'umas', action: 'program', table: '', shape: 'other', countMax: 0 }],
+  // Schneider Electric's engineering tools speak through this one.
+  [UMAS, { name: 'umas', action: 'other', table: '', shape: 'other', countMax: 0 }],
 ] as const); // prettier-ignore
 
 const DIAGNOSTICS = 8;
@@ -142,6 +143,7 @@ export const modbus: Dissector = {
     operation.unit = bytes[at + 6] as number;
     operation.isResponse = !message.isFromClient;
     if (raw === DIAGNOSTICS || raw === ENCAPSULATED) nameBySubfunction(message, raw, sink);
+    else if (raw === UMAS) nameByUmas(operation, message, at + HEADER_BYTES + 1, sink);
     if (message.isFromClient) request(message, known, raw, sink);
     else response(message, known, raw, sink);
     sink.operation(operation);

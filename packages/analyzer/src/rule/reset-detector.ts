@@ -32,7 +32,7 @@ export function createResetDetector(rules: Rules, report: Report): Detector {
       return;
     }
     known[0] = (known[0] as number) + 1;
-    if ((known[0] as number) - (known[3] as number) >= rule.resets) memory[CONTRADICTED] ??= 1;
+    if (known[0] - (known[3] as number) >= rule.resets) memory[CONTRADICTED] ??= 1;
   }
 
   function wentOn(flow: Flow, view: PacketView, side: 0 | 1): void {
