@@ -52,6 +52,19 @@ describe('messages by hand', () => {
     ]); // prettier-ignore
   });
 
+  test('a master that does not count its requests as masters do is told, one that asks again is not', () => {
+    const asked = (sequences: readonly string[], destination = 10): string[] => {
+      const memory: Memory = {};
+      return sequences.flatMap((sequence) => hear(dnp3, frame(`c0 ${sequence} 01 3c 02 06`, 0xc4, destination), { memory }).violations); // prettier-ignore
+    };
+    expect(asked(['ce', 'cf', 'cf', 'c0', 'c1'])).toEqual([]);
+    expect(asked(['c1', 'c2', 'c9', 'ca'])).toEqual(['application sequence jumps']);
+    // A confirmation has the number of what it confirms.
+    const memory: Memory = {};
+    for (const user of ['c0 c3 01 3c 02 06', 'c0 c9 00', 'c0 c4 01 3c 02 06'])
+      expect(hear(dnp3, frame(user), { memory }).violations).toEqual([]);
+  });
+
   test('who is the outstation does not depend on who opened the connection', () => {
     for (const isFromClient of [true, false]) {
       const [read] = hear(dnp3, READ, { isFromClient }).operations;

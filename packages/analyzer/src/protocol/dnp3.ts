@@ -37,6 +37,8 @@ const BLOCK_BYTES = 16;
 const LENGTH_MIN = 5;
 const USER_BYTES_MAX = 255 - LENGTH_MIN;
 const FROM_MASTER = 0x80;
+const SEQUENCE = 0x0f;
+const CONFIRM = 0;
 const PRIMARY = 0x40;
 const FIRST = 0x40;
 const FINAL = 0x80;
@@ -137,7 +139,7 @@ function frame(message: Message, at: number, userBytes: number, sink: Sink): voi
     sink.violation('application layer shorter than its header');
     return;
   }
-  application((control & FROM_MASTER) !== 0, userBytes, destination, source, sink);
+  application(message.memory, (control & FROM_MASTER) !== 0, userBytes, destination, source, sink);
 }
 
 /** Follows the transport sequence of a message in several fragments, per direction. */
@@ -160,7 +162,20 @@ function isFirstFragment(
   return isFirst;
 }
 
+/**
+ * A master counts its requests, per outstation, and keeps the number of one that it sends again. What was recorded and is sent once more counts otherwise; so does what
+ * somebody else puts in between, and what is left when requests were lost.
+ */
+function countRequest(memory: Memory, destination: number, sink: Sink): void {
+  const sequence = (user[1] as number) & SEQUENCE;
+  const [to, last] = (memory['request-sequence'] ?? []) as number[];
+  if (to === destination && last !== undefined && sequence !== last && sequence !== ((last + 1) & SEQUENCE))
+    sink.violation('application sequence jumps');
+  memory['request-sequence'] = [destination, sequence];
+}
+
 function application(
+  memory: Memory,
   isFromMaster: boolean,
   end: number,
   destination: number,
@@ -178,6 +193,7 @@ function application(
   operation.isResponse = isAnswer;
   operation.unit = isAnswer ? source : destination;
   let at = 3;
+  if (!isAnswer && code !== CONFIRM && isFromMaster) countRequest(memory, destination, sink);
   if (isAnswer) {
     if (end < 5) sink.violation('answer without internal indications');
     else operation.exception = refusal(user[4] as number);

@@ -52,6 +52,7 @@ const RULES: readonly string[] = [
   'message-flood',
   'tcp-reset',
   'broad-subscription',
+  'ot-unanswered',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

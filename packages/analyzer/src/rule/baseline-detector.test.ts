@@ -191,7 +191,7 @@ describe('a first write', () => {
 
 describe('a program', () => {
   it('that is touched as it never was is loud, whoever does it', () => {
-    const download = connection(`${ENGINEERING}:4000`, `${PLC}:502`, [['>', modbus(7, 90, 0, 2)]], 0);
+    const download = connection(`${ENGINEERING}:4000`, `${PLC}:502`, [['>', modbus(7, 90, 0, 0x34)]], 0);
     const rig = new Rig({ baseline: plant }).add(download);
     expect(told(rig)).toEqual(['baseline-program']);
     expect(rig.alert('baseline-program')).toMatchObject({ source: ENGINEERING, destination: PLC, severity: 'high', technique: 'T0843' }); // prettier-ignore
@@ -347,7 +347,7 @@ it('every rule can be switched off', () => {
     [knock(`${HMI}:4000`, `${PLC}:80`, 0)],
     exchange(HMI, PLC, 0, [READ, 0, 99, 0, 1], [READ, 2, 0, 1]),
     write(HMI, PLC, SECOND),
-    connection(`${ENGINEERING}:4000`, `${PLC}:502`, [['>', modbus(7, 90, 0, 2)]], 0),
+    connection(`${ENGINEERING}:4000`, `${PLC}:502`, [['>', modbus(7, 90, 0, 0x34)]], 0),
     read(HMI, PLC, 2 * SECOND, 9999),
     polls(HMI, PLC, 3 * SECOND, 6 * SECOND, 100_000),
     polls(ENGINEERING, PLC, 6 * SECOND, 120 * SECOND),

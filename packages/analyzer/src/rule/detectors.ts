@@ -26,6 +26,7 @@ import { createScanDetector } from './scan-detector.ts';
 import { createSubscriptionDetector } from './subscription-detector.ts';
 import { createSuspectDetector } from './suspect-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
+import { createUnansweredDetector } from './unanswered-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
 import { createWalkDetector } from './walk-detector.ts';
 import { createWebDetector } from './web-detector.ts';
@@ -62,6 +63,7 @@ export function createDetectors(
     createOverrideDetector(rules, report),
     createWalkDetector(rules, report),
     createRelayDetector(rules, report),
+    createUnansweredDetector(rules, report),
     createChurnDetector(rules, report),
     createMessageFloodDetector(rules, report),
     createResetDetector(rules, report),

@@ -365,7 +365,7 @@ export const SCENARIOS: readonly Scenario[] = [
     rule: 'ot-program',
     rules: {},
     threshold: 1,
-    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 90, 0, 2)]], i * SECOND), // prettier-ignore
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 90, 0, 0x34)]], i * SECOND), // prettier-ignore
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0843',
@@ -487,6 +487,15 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0830',
+  },
+  {
+    rule: 'ot-unanswered',
+    rules: { ot_unanswered: { requests: 5 } },
+    threshold: 5,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:502`, [['>', modbus(i, 3, 0, 0, 0, 1)]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0814',
   },
   {
     rule: 'connection-churn',

@@ -9,6 +9,7 @@ import { seconds } from './scan-detector.ts';
 /** What a lossy capture, redundant paths, a restart or a loop do to counts that are right: told once, and never loud. */
 const LOSSES: ReadonlySet<string> = new Set([
   'sqNum skipped',
+  'application sequence jumps',
   'new stNum without sqNum 0',
   'sqNum went back without a new stNum',
   'stNum went back',
