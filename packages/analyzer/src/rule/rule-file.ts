@@ -67,7 +67,7 @@ export const rulesSchema = z.strictObject({
   ot_probe: rule('medium', { units: count(16), functions: count(4), objects: count(30), within: within(60_000) }),
   ot_walk: rule('medium', { units: count(8), addresses: count(30), functions: count(12), within: within(60_000) }),
   ot_relay: rule('low', { spoofed_severity: z.enum(SEVERITIES).default('medium'), requests: count(5), within: within(60_000) }),
-  ot_unanswered: rule('low', { requests: count(20), within: within(60_000) }),
+  ot_unanswered: rule('low', { flood_severity: z.enum(SEVERITIES).default('medium'), requests: count(20), flood: count(1000), within: within(60_000) }),
   connection_churn: rule('medium', { connections: count(120), within: within(60_000) }),
   message_flood: rule('medium', { messages: count(3000), within: within(5000) }),
   tcp_reset: rule('medium', { conversations: count(3), resets: count(20), within: within(60_000) }),

@@ -1,5 +1,6 @@
 /**
  * Controllers that are there and do not answer: the connection stands, requests arrive, and nothing comes back, again and again. A device that hangs, or somebody in between who keeps its answers.
+ * Who goes on all the same, much faster than anybody waits for an answer, does not want one.
  */
 import { OT_SERVICES } from '../asset/inventory.ts';
 import { SENT_SYN_ACK } from '../flow/flow.ts';
@@ -29,11 +30,12 @@ export function createUnansweredDetector(rules: Rules, report: Report): Detector
       if ((flow.serverState & SENT_SYN_ACK) === 0 || operation.action === 'session') return;
       const window = requests.add(key, nowUs);
       if (window.count < rule.requests) return;
+      const isFlood = window.count >= rule.flood;
       report(
         {
           rule: 'ot-unanswered',
-          title: 'A controller takes requests and does not answer',
-          severity: rule.severity,
+          title: isFlood ? 'A controller is flooded with requests that it does not answer' : 'A controller takes requests and does not answer', // prettier-ignore
+          severity: isFlood ? rule.flood_severity : rule.severity,
           score: 0.6,
           technique: 'T0814',
           timeUs: nowUs,
@@ -42,7 +44,7 @@ export function createUnansweredDetector(rules: Rules, report: Report): Detector
           port: serverPort,
           protocol: operation.protocol,
           evidence: `${window.count} requests of ${client} to ${server} port ${serverPort} in ${seconds(window, nowUs)}, the last ${operation.name}, and no answer between them`,
-          group: key,
+          group: `${key} ${isFlood}`,
           scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
         },
         flow,
