@@ -83,6 +83,7 @@ const CARRIED_BY: Readonly<Record<string, string>> = {
   iec104: 'tcp',
   mms: 'tcp',
   opcua: 'tcp',
+  mqtt: 'tcp',
   bacnet: 'udp',
   http: 'tcp',
   ftp: 'tcp',

@@ -1,6 +1,7 @@
-/** What is a guess at a password over HTTP, and what are machines that talk to one another. */
+/** What is a guess at a password over HTTP and MQTT, and what are machines that talk to one another. */
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
+import { connect, field, packet } from '../protocol/mqtt-testing.ts';
 import { connection } from './scenarios-testing.ts';
 
 function told(target: string, contentType: string | null, count = 40): boolean {
@@ -30,4 +31,23 @@ it('JSON and bodies of no kind are, where the address is one of logins', () => {
 it('SOAP, WinRM and UPnP post all day and guess nothing', () => {
   expect(told('/wsman?PSVersion=2.0', 'application/soap+xml;charset=UTF-8')).toBe(false);
   expect(told('/upnp/control/WANCommonInterfaceConfig0', 'text/xml; charset="utf-8"')).toBe(false);
+});
+
+it('logins that an MQTT broker refuses are guesses, topics that it refuses are not', () => {
+  const guessed = (answer: Uint8Array): string[] => {
+    const packets = Array.from({ length: 8 }, (_, i) =>
+      connection(`10.0.0.66:${5000 + i}`, '10.0.0.2:1883', [
+        ['>', connect({ level: 5, client: `c${i}`, user: 'admin', password: `p${i}` })],
+        ['>', packet(0x82, [0, 1, 0], field('plant/level'), [0])],
+        ['<', answer],
+      ], i * 1_000_000),
+    ).flat(); // prettier-ignore
+    const rig = new Rig().add(packets).finish();
+    expect(JSON.stringify([...rig.alerts.values()])).not.toMatch(/"p\d"/);
+    return rig.rules;
+  };
+  expect(guessed(packet(0x20, [0, 0x86, 0]))).toContain('brute-force');
+  expect(guessed(packet(0x20, [0, 5]))).toContain('brute-force');
+  expect(guessed(packet(0x20, [0, 0x88, 0]))).not.toContain('brute-force');
+  expect(guessed(packet(0x90, [0, 1, 0, 0x87]))).not.toContain('brute-force');
 });

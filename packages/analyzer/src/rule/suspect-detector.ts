@@ -7,7 +7,8 @@ import type { Rules } from './rule-file.ts';
 
 const SUSPECTS_MAX = 4096;
 /** The rules' findings that make a suspect of their source. */
-const SUSPICIOUS = /^(scan-vertical|scan-horizontal|scan-slow|scan-protocol|ot-probe|brute-force|exploit)$/;
+const SUSPICIOUS =
+  /^(scan-vertical|scan-horizontal|scan-slow|scan-protocol|ot-probe|ot-walk|brute-force|exploit)$/;
 
 export interface SuspectDetector extends Detector {
   /** Told of everything that the other rules find, before it is reported. */
@@ -48,7 +49,8 @@ export function createSuspectDetector(rules: Rules, report: Report): SuspectDete
         {
           rule: 'ot-suspect-command',
           title: 'A host that looked around commands a controller',
-          severity: reason === 'ot-probe' ? atMost(rule.severity, 'medium') : rule.severity,
+          severity:
+            reason === 'ot-probe' || reason === 'ot-walk' ? atMost(rule.severity, 'medium') : rule.severity,
           score: 0.9,
           technique: 'T0855',
           timeUs: nowUs,

@@ -79,4 +79,15 @@ describe('a walk', () => {
       ]),
     ).toEqual([]);
   });
+
+  it('makes a suspect of who commands afterwards', () => {
+    const walked = visit(count(9, (i) => read(i + 1, 0)));
+    const command = visit([[1, 6, 0, 1, 0, 7]], 6);
+    const alert = new Rig()
+      .add([...walked, ...command])
+      .finish()
+      .alert('ot-suspect-command');
+    expect(alert).toMatchObject({ severity: 'medium', source: '10.0.0.66' });
+    expect(new Rig().add(command).finish().rules).not.toContain('ot-suspect-command');
+  });
 });
