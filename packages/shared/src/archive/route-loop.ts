@@ -129,21 +129,22 @@ export class RouteLoop {
         segment = segments.segmentOf(source, period, newestSeconds);
       }
       const nanoseconds = view.getUint32(offset + RECORD_NANOSECONDS, true);
-      if (
+      const isNewest =
         seconds > segment.newestSeconds ||
-        (seconds === segment.newestSeconds && nanoseconds >= segment.newestNanoseconds)
-      ) {
+        (seconds === segment.newestSeconds && nanoseconds >= segment.newestNanoseconds);
+      if (isNewest) {
         segment.newestSeconds = seconds;
         segment.newestNanoseconds = nanoseconds;
       } else {
         if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
         runSegment = null;
-        segment = segments.placeOlder(segment, seconds, nanoseconds);
+        segment = segments.placeOlder(segment, seconds, nanoseconds, next - offset);
       }
 
       const isWhole =
         !isRaw || !isPacket || (cursor.networkOffset === frameOffset && cursor.networkBytes === frameBytes);
-      if (keepsRecords && isWhole) {
+      // The room for an older one was made just now: it does not wait for a run.
+      if (isNewest && keepsRecords && isWhole) {
         if (segment !== runSegment || next - runStart > RUN_BYTES_MAX) {
           if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
           runSegment = segment;
@@ -204,7 +205,7 @@ export class RouteLoop {
     ) {
       segment.newestSeconds = seconds;
       segment.newestNanoseconds = nanoseconds;
-    } else segment = this.#segments.placeOlder(segment, seconds, nanoseconds);
+    } else segment = this.#segments.placeOlder(segment, seconds, nanoseconds, next - offset);
     this.#counters.packetsCopied++;
     const frameOffset = offset + RECORD_HEADER_BYTES;
     const originalBytes = view.getUint32(offset + RECORD_ORIGINAL_BYTES, true);

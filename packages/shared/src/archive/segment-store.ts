@@ -105,10 +105,12 @@ export class SegmentStore {
     return segment;
   }
 
-  /** A packet is older than the newest of its segment: there all the same when it can still be put in order, else a late one. */
-  placeOlder(segment: Segment, seconds: number, nanoseconds: number): Segment {
-    if (!isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) {
-      segment.isUnsorted = true;
+  /**
+   * A packet of `byteCount` bytes (its record, at most) is older than the newest of its segment: there all the same when
+   * it can still be put in order, else a late one. It is to be copied there before anything else happens.
+   */
+  placeOlder(segment: Segment, seconds: number, nanoseconds: number, byteCount: number): Segment {
+    if (this.#takesOlder(segment, seconds, nanoseconds, byteCount)) {
       this.#counters.packetsReordered++;
       return segment;
     }
@@ -117,14 +119,43 @@ export class SegmentStore {
     let longestIdle: Segment | null = null;
     for (let track = 1; track < TRACKS; track++) {
       const late = this.#segments.get(source)?.get(period * TRACKS + track);
-      if (late === undefined) return accept(this.#make(source, period, track, true), seconds, nanoseconds);
-      if (!isBefore(seconds, nanoseconds, late.writtenSeconds, late.writtenNanoseconds))
-        return accept(late, seconds, nanoseconds);
+      if (late === undefined) return this.#makeLate(source, period, track, seconds, nanoseconds);
+      if (this.#takesLate(late, seconds, nanoseconds, byteCount)) return late;
       if (longestIdle === null || late.activeAtMs < longestIdle.activeAtMs) longestIdle = late;
     }
     const { track } = longestIdle as Segment;
-    this.#retire(longestIdle as Segment);
-    return accept(this.#make(source, period, track, true), seconds, nanoseconds);
+    // Its write may just have filled it.
+    if (!(longestIdle as Segment).isRetired) this.#retire(longestIdle as Segment);
+    return this.#makeLate(source, period, track, seconds, nanoseconds);
+  }
+
+  #makeLate(source: Source, period: number, track: number, seconds: number, nanoseconds: number): Segment {
+    const late = this.#make(source, period, track, true);
+    noteNewest(late, seconds, nanoseconds);
+    return late;
+  }
+
+  #takesLate(late: Segment, seconds: number, nanoseconds: number, byteCount: number): boolean {
+    if (isBefore(seconds, nanoseconds, late.newestSeconds, late.newestNanoseconds))
+      return this.#takesOlder(late, seconds, nanoseconds, byteCount);
+    noteNewest(late, seconds, nanoseconds);
+    return true;
+  }
+
+  /**
+   * Whether a packet that is older than a segment's newest can still be put in order there: what is younger waits for its
+   * write, and goes on waiting until the packet is among it. So its room is made here; where that takes a write, it is late.
+   */
+  #takesOlder(segment: Segment, seconds: number, nanoseconds: number, byteCount: number): boolean {
+    if (isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) return false;
+    const hasRoom = segment.buffer === null || this.#widen(segment, byteCount);
+    // A segment that the disk refuses has nothing written that could be younger: without room, the packet is dropped.
+    if (!hasRoom && segment.failure === null) {
+      this.#write(segment);
+      if (isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) return false;
+    }
+    segment.isUnsorted = true;
+    return true;
   }
 
   #make(source: Source, period: number, track: number, isLate: boolean): Segment {
@@ -142,25 +173,27 @@ export class SegmentStore {
 
   /** Makes room for `byteCount` more bytes behind `segment.end`; false when the packet must be dropped. */
   makeRoom(segment: Segment, byteCount: number): boolean {
-    const { buffer } = segment;
-    if (buffer !== null && segment.end + byteCount > SEGMENT_BUFFER_BYTES_MAX && segment.failure === null)
-      this.#write(segment);
     if (segment.buffer === null) return this.#borrow(segment, byteCount);
-    const needed = segment.end + byteCount;
-    if (needed <= segment.capacity) return true;
-    if (segment.failure !== null && !this.#mayHold(needed)) return false;
-    const larger = this.#buffers.take(needed);
-    if (larger !== null) {
-      segment.buffer.bytes.copy(larger.bytes, FILE_HEADER_BYTES, FILE_HEADER_BYTES, segment.end);
-      this.#buffers.give(segment.buffer);
-      this.#lend(segment, larger);
-      return true;
-    }
+    if (this.#widen(segment, byteCount)) return true;
     if (segment.failure !== null) return false;
     this.#write(segment);
-    return segment.buffer === null
-      ? this.#borrow(segment, byteCount)
-      : segment.end + byteCount <= segment.capacity;
+    return segment.buffer === null ? this.#borrow(segment, byteCount) : this.#widen(segment, byteCount);
+  }
+
+  /** Room in the buffer there is, or in a larger one; false when the segment is to be written first, or is refused more memory. */
+  #widen(segment: Segment, byteCount: number): boolean {
+    const needed = segment.end + byteCount;
+    if (needed <= segment.capacity) return true;
+    const isRefused = segment.failure !== null;
+    if (needed > SEGMENT_BUFFER_BYTES_MAX && !isRefused) return false;
+    if (isRefused && !this.#mayHold(needed)) return false;
+    const larger = this.#buffers.take(needed);
+    if (larger === null) return false;
+    const buffer = segment.buffer as PacketBuffer;
+    buffer.bytes.copy(larger.bytes, FILE_HEADER_BYTES, FILE_HEADER_BYTES, segment.end);
+    this.#buffers.give(buffer);
+    this.#lend(segment, larger);
+    return true;
   }
 
   /**
@@ -429,12 +462,7 @@ function isBefore(
   return seconds < thanSeconds || (seconds === thanSeconds && nanoseconds < thanNanoseconds);
 }
 
-/** Notes the packet's time in the late segment it goes to. */
-function accept(late: Segment, seconds: number, nanoseconds: number): Segment {
-  if (isBefore(seconds, nanoseconds, late.newestSeconds, late.newestNanoseconds)) late.isUnsorted = true;
-  else {
-    late.newestSeconds = seconds;
-    late.newestNanoseconds = nanoseconds;
-  }
-  return late;
+function noteNewest(segment: Segment, seconds: number, nanoseconds: number): void {
+  segment.newestSeconds = seconds;
+  segment.newestNanoseconds = nanoseconds;
 }
