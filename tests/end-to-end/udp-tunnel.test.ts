@@ -6,10 +6,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DatagramKey } from '../../packages/collector/src/listen/datagram-intake.ts';
 import type { GapEntry } from '../../packages/collector/src/session/gap-list.ts';
-import {
-  UdpTunnelUplink,
-  type UdpTunnelOptions,
-} from '../../packages/forwarder/src/tunnel/udp/udp-tunnel-uplink.ts';
+import type { UdpTunnelOptions } from '../../packages/forwarder/src/tunnel/udp/udp-tunnel-options.ts';
+import { UdpTunnelUplink } from '../../packages/forwarder/src/tunnel/udp/udp-tunnel-uplink.ts';
 import { GroupEncoder } from '../../packages/forwarder/src/tunnel/udp/group-encoder.ts';
 import type { UplinkOptions } from '../../packages/forwarder/src/tunnel/uplink.ts';
 import { readDatagramHeader, type DatagramHeader } from '../../packages/shared/src/tunnel/datagram.ts';

@@ -11,7 +11,7 @@ import { isReplay } from './capture-options.ts';
 import type { ForwarderConfig } from './config.ts';
 import { ForwardSelection } from './filter/forward-selection.ts';
 import type { SpoolOptions } from './spool/spool.ts';
-import { UDP_BYTES_PER_SECOND, type UdpTunnelOptions } from './tunnel/udp/udp-tunnel-uplink.ts';
+import { UDP_BYTES_PER_SECOND, type UdpTunnelOptions } from './tunnel/udp/udp-tunnel-options.ts';
 import type { UplinkOptions } from './tunnel/uplink.ts';
 
 /** What of the capture is sent. Throws CONFIG_INVALID with the place of a filter that libpcap does not understand. */

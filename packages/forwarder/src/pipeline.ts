@@ -36,7 +36,7 @@ import type { ForwardSelection } from './filter/forward-selection.ts';
 import { createSelection, spoolOptions, udpOptions, uplinkOptions } from './forward-options.ts';
 import { Spool } from './spool/spool.ts';
 import { dialTls } from './tunnel/dial-tls.ts';
-import type { UdpTunnelOptions } from './tunnel/udp/udp-tunnel-uplink.ts';
+import type { UdpTunnelOptions } from './tunnel/udp/udp-tunnel-options.ts';
 import { createUplink, type Uplink } from './tunnel/uplink.ts';
 
 /** How often a finished replay looks whether the collector has everything. */
