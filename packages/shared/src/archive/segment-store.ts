@@ -17,19 +17,19 @@
  * affected: each segment fails and recovers by itself.
  */
 import type { ArchiveCounters, ArchiveEvents, DropReason } from './archive-options.ts';
-import { GROWN_BYTES, LATE_SECONDS, SEGMENT_IDLE_MS, droppedPackets } from './archive-options.ts';
+import { GROWN_BYTES, LATE_SECONDS, SEGMENT_IDLE_MS } from './archive-options.ts';
 import type { BufferPool, PacketBuffer } from './buffer-pool.ts';
+import { DiskRefusals } from './disk-refusals.ts';
 import type { OpenFiles } from './open-files.ts';
 import { FILE_HEADER_BYTES } from '../pcap/format.ts';
 import { RECORD_CAPTURED_BYTES, RECORD_HEADER_BYTES, readU32 } from '../packet/record.ts';
 import { Segment } from './segment.ts';
 import { sortRecords } from './record-order.ts';
 import { SegmentQueue } from './segment-queue.ts';
+import { SegmentTable, TRACKS } from './segment-table.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import type { Source } from './source-table.ts';
 
-/** The usual segment of a source and period, and three late ones. */
-const TRACKS = 4;
 /** A write this large costs 1 % in system calls; 200 sources × 64 KiB still fit a processor's cache. */
 const SEGMENT_BUFFER_BYTES_MAX = 64 * 1024;
 
@@ -52,17 +52,12 @@ export class SegmentStore {
   readonly #buffers: BufferPool;
   readonly #counters: ArchiveCounters;
   readonly #events: ArchiveEvents;
-  /** Of each source by period × TRACKS + track. */
-  readonly #segments = new Map<Source, Map<number, Segment>>();
+  readonly #segments = new SegmentTable();
   /** Full, and out of the table: to be closed when their last records are written. */
   #retired: Segment[] = [];
-  #segmentCount = 0;
   readonly #queue = new SegmentQueue();
   #nowMs = 0;
-  // The disk's state, told once per change.
-  #failing = 0;
-  #failure: DropReason | null = null;
-  #droppedBefore = 0;
+  readonly #refusals: DiskRefusals;
 
   constructor(
     options: {
@@ -80,15 +75,16 @@ export class SegmentStore {
     this.#buffers = dependencies.buffers;
     this.#counters = dependencies.counters;
     this.#events = dependencies.events;
+    this.#refusals = new DiskRefusals(dependencies.counters, dependencies.events);
   }
 
   /** Segments the disk refuses at the moment. */
   get failing(): number {
-    return this.#failing;
+    return this.#refusals.count;
   }
 
   get failure(): DropReason | null {
-    return this.#failure;
+    return this.#refusals.reason;
   }
 
   /** Monotonic time, set once per batch and tick: the hot loop reads no clock. */
@@ -99,7 +95,7 @@ export class SegmentStore {
   /** The segment of a source and period, made if need be. `newestSeconds`: of all packets so far. */
   segmentOf(source: Source, period: number, newestSeconds: number): Segment {
     const segment =
-      this.#segments.get(source)?.get(period * TRACKS) ??
+      this.#segments.get(source, period, 0) ??
       this.#make(source, period, 0, (period + 1) * this.#periodSeconds + LATE_SECONDS <= newestSeconds);
     source.segment = segment;
     return segment;
@@ -118,7 +114,7 @@ export class SegmentStore {
     const { source, period } = segment;
     let longestIdle: Segment | null = null;
     for (let track = 1; track < TRACKS; track++) {
-      const late = this.#segments.get(source)?.get(period * TRACKS + track);
+      const late = this.#segments.get(source, period, track);
       if (late === undefined) return this.#makeLate(source, period, track, seconds, nanoseconds);
       if (this.#takesLate(late, seconds, nanoseconds, byteCount)) return late;
       if (longestIdle === null || late.activeAtMs < longestIdle.activeAtMs) longestIdle = late;
@@ -159,14 +155,9 @@ export class SegmentStore {
   }
 
   #make(source: Source, period: number, track: number, isLate: boolean): Segment {
-    if (this.#segmentCount >= this.#segmentsMax) this.#closeMost();
+    if (this.#segments.count >= this.#segmentsMax) this.#closeMost();
     const segment = new Segment(source, period, track, isLate);
-    let ofSource = this.#segments.get(source);
-    if (ofSource === undefined) this.#segments.set(source, (ofSource = new Map<number, Segment>()));
-    ofSource.set(period * TRACKS + track, segment);
-    this.#segmentCount++;
-    source.segmentCount++;
-    if (period > source.newestPeriod) source.newestPeriod = period;
+    this.#segments.add(segment);
     segment.activeAtMs = this.#nowMs;
     return segment;
   }
@@ -206,7 +197,7 @@ export class SegmentStore {
 
   /** Counts packets that found no room. */
   drop(segment: Segment, packets: number): void {
-    this.#counters.dropped[segment.failure ?? this.#failure ?? 'io-error'] += packets;
+    this.#counters.dropped[segment.failure ?? this.#refusals.reason ?? 'io-error'] += packets;
   }
 
   /** Writes what has waited since `sinceMs` or longer, segments that were refused before included. */
@@ -220,10 +211,9 @@ export class SegmentStore {
   closeIdle(newestPeriod: number, wallMs: number): void {
     const periodNow = Math.max(newestPeriod, Math.floor(wallMs / 1000 / this.#periodSeconds));
     const idleSinceMs = this.#nowMs - SEGMENT_IDLE_MS;
-    for (const ofSource of this.#segments.values())
-      for (const segment of ofSource.values())
-        if (segment.period < periodNow && segment.packetsPending === 0 && segment.activeAtMs <= idleSinceMs)
-          this.#close(segment);
+    for (const segment of this.#segments.all())
+      if (segment.period < periodNow && segment.packetsPending === 0 && segment.activeAtMs <= idleSinceMs)
+        this.#close(segment);
   }
 
   /** Writes and closes everything that the disk takes. */
@@ -234,13 +224,12 @@ export class SegmentStore {
 
   /** Too many segments at once. While the disk refuses, those with records stay: the retry has its own time. */
   #closeMost(): void {
-    if (this.#failing === 0) this.flush();
+    if (this.#refusals.count === 0) this.flush();
     this.#closeWritten();
   }
 
   #closeWritten(): void {
-    for (const ofSource of this.#segments.values())
-      for (const segment of ofSource.values()) if (segment.packetsPending === 0) this.#close(segment);
+    for (const segment of this.#segments.all()) if (segment.packetsPending === 0) this.#close(segment);
     this.#closeRetired();
   }
 
@@ -248,15 +237,14 @@ export class SegmentStore {
   abandon(): boolean {
     this.closeAll();
     let isWhole = true;
-    for (const ofSource of [...this.#segments.values(), new Map(this.#retired.entries())])
-      for (const segment of ofSource.values()) {
-        if (segment.isTorn) isWhole = false;
-        this.drop(segment, segment.packetsPending);
-        this.#counters.packetsBuffered -= segment.packetsPending;
-        segment.packetsPending = 0;
-        this.#giveBack(segment);
-        this.#close(segment);
-      }
+    for (const segment of [...this.#segments.all(), ...this.#retired]) {
+      if (segment.isTorn) isWhole = false;
+      this.drop(segment, segment.packetsPending);
+      this.#counters.packetsBuffered -= segment.packetsPending;
+      segment.packetsPending = 0;
+      this.#giveBack(segment);
+      this.#close(segment);
+    }
     this.#retired = [];
     this.#queue.clear();
     return isWhole;
@@ -267,7 +255,7 @@ export class SegmentStore {
     let packets = 0;
     let bytes = 0;
     for (const segment of [
-      ...(this.#segments.get(source)?.values() ?? []),
+      ...this.#segments.of(source),
       ...this.#retired.filter((retired) => retired.source === source),
     ]) {
       packets += segment.packetsPending;
@@ -325,7 +313,8 @@ export class SegmentStore {
       this.#touched.set(segment.name, segment.fileBytes);
       this.#tellGrowth(segment);
     }
-    if (failedBefore !== null || segment.failure !== null) this.#noteFailure(segment, failedBefore);
+    if (failedBefore !== null || segment.failure !== null)
+      this.#refusals.note(segment, failedBefore, this.#writer.lastMessage);
     if (segment.fileBytes >= this.#segmentBytesMax && !segment.isRetired) this.#retire(segment);
   }
 
@@ -341,22 +330,6 @@ export class SegmentStore {
     segment.isUnsorted = false;
   }
 
-  #noteFailure(segment: Segment, failedBefore: DropReason | null): void {
-    const { failure } = segment;
-    if (failure === null) {
-      if (--this.#failing > 0) return;
-      this.#failure = null;
-      this.#events.recovered?.({ packetsDropped: droppedPackets(this.#counters) - this.#droppedBefore });
-      return;
-    }
-    this.#counters.writesFailed++;
-    if (failedBefore === null && ++this.#failing === 1) this.#droppedBefore = droppedPackets(this.#counters);
-    if (failure === this.#failure) return;
-    this.#failure = failure;
-    const name = segment.name === '' ? segment.source.prefix : segment.name;
-    this.#events.writeFailed?.({ name, reason: failure, message: this.#writer.lastMessage });
-  }
-
   /** The first record of a flush: a buffer as large as the last flush needed, and a place in the queue. */
   #borrow(segment: Segment, byteCount: number): boolean {
     const needed = FILE_HEADER_BYTES + byteCount;
@@ -368,7 +341,7 @@ export class SegmentStore {
       this.#flushOldest();
       buffer = this.#buffers.take(needed);
     }
-    if (buffer === null && this.#failing > 0) return false;
+    if (buffer === null && this.#refusals.count > 0) return false;
     // Other archives hold the whole budget: this one overdraws it, and writes at the end of its batch.
     buffer ??= this.#buffers.take(needed, true) as PacketBuffer;
     segment.end = FILE_HEADER_BYTES;
@@ -409,7 +382,7 @@ export class SegmentStore {
 
   /** Takes a segment out of the table: its next packet begins another. What it holds is still written. */
   #retire(segment: Segment): void {
-    this.#forget(segment);
+    this.#segments.remove(segment);
     segment.isRetired = true;
     this.#retired.push(segment);
   }
@@ -422,19 +395,9 @@ export class SegmentStore {
     this.#retired = left;
   }
 
-  #forget(segment: Segment): void {
-    const { source } = segment;
-    const ofSource = this.#segments.get(source);
-    ofSource?.delete(segment.period * TRACKS + segment.track);
-    if (ofSource?.size === 0) this.#segments.delete(source);
-    this.#segmentCount--;
-    source.segmentCount--;
-    if (source.segment === segment) source.segment = null;
-  }
-
   #close(segment: Segment): void {
     this.#openFiles.close(segment);
-    if (!segment.isRetired) this.#forget(segment);
+    if (!segment.isRetired) this.#segments.remove(segment);
     // Never told as opened.
     if (segment.name === '') return;
     this.#counters.segmentsClosed++;
