@@ -23,6 +23,7 @@ import {
 } from '../packet/record.ts';
 import type { ArchiveCounters, Split } from './archive-options.ts';
 import { ABSENT } from './address-table.ts';
+import type { PendingRecords } from './pending-records.ts';
 import type { RouteTable } from './route-table.ts';
 import type { SegmentStore } from './segment-store.ts';
 import type { Segment } from './segment.ts';
@@ -47,6 +48,7 @@ export class RouteLoop {
   readonly #routes: RouteTable;
   readonly #sources: SourceTable;
   readonly #segments: SegmentStore;
+  readonly #pending: PendingRecords;
   readonly #counters: ArchiveCounters;
   readonly #cursor = new FrameCursor();
   // The memory the current batch lies in, wrapped once a batch.
@@ -68,6 +70,7 @@ export class RouteLoop {
     this.#routes = stations.routes;
     this.#sources = stations.routes.sources;
     this.#segments = stations.segments;
+    this.#pending = stations.segments.pending;
     this.#counters = stations.counters;
   }
 
@@ -217,8 +220,8 @@ export class RouteLoop {
   /** Copies whole records as they are. */
   #copyRun(segment: Segment, from: number, to: number, packets: number): void {
     const byteCount = to - from;
-    if (segment.end + byteCount > segment.capacity && !this.#segments.makeRoom(segment, byteCount)) {
-      this.#segments.drop(segment, packets);
+    if (segment.end + byteCount > segment.capacity && !this.#pending.makeRoom(segment, byteCount)) {
+      this.#pending.drop(segment, packets);
       return;
     }
     this.#copy(segment, segment.end, from, byteCount);
@@ -236,8 +239,8 @@ export class RouteLoop {
     originalBytes: number,
   ): void {
     const byteCount = RECORD_HEADER_BYTES + capturedBytes;
-    if (segment.end + byteCount > segment.capacity && !this.#segments.makeRoom(segment, byteCount)) {
-      this.#segments.drop(segment, 1);
+    if (segment.end + byteCount > segment.capacity && !this.#pending.makeRoom(segment, byteCount)) {
+      this.#pending.drop(segment, 1);
       return;
     }
     const to = segment.end;
