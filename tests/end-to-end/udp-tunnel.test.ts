@@ -4,7 +4,7 @@
  * exact? And is what is missing no more than the parity had to let go?
  */
 import { afterEach, describe, expect, it } from 'vitest';
-import type { DatagramKey } from '../../packages/collector/src/listen/datagram-intake.ts';
+import type { DatagramKey } from '../../packages/collector/src/listen/key-ring.ts';
 import type { GapEntry } from '../../packages/collector/src/session/gap-list.ts';
 import type { UdpTunnelOptions } from '../../packages/forwarder/src/tunnel/udp/udp-tunnel-options.ts';
 import { UdpTunnelUplink } from '../../packages/forwarder/src/tunnel/udp/udp-tunnel-uplink.ts';
