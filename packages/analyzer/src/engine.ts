@@ -27,6 +27,7 @@ import {
   type WindowState,
 } from './feature/window-features.ts';
 import { BACKWARD, FORWARD, PACKETS } from './flow/flow-columns.ts';
+import type { FlowBudget } from './flow/flow-budget.ts';
 import { FLOW_DEFAULTS, FlowTable, type FlowOptions } from './flow/flow-table.ts';
 import { SENT_DATA, SENT_FIN, SENT_SYN_ACK, type Flow } from './flow/flow.ts';
 import { PROTO_TCP, PROTO_UDP, PacketView, TCP_ACK, TCP_SYN, locatePacket } from './packet/packet-view.ts';
@@ -41,6 +42,8 @@ export interface EngineOptions {
   readonly sensor: string;
   readonly rules: Rules;
   readonly flows?: Partial<FlowOptions>;
+  /** What this engine's flows and those of others share. */
+  readonly flowBudget?: FlowBudget;
   /** What is normal here; without it nothing deviates. */
   readonly baseline?: SensorBaseline;
   /** Name of a file by its number in runs. */
@@ -96,6 +99,7 @@ export class Engine {
     this.flows = new FlowTable(
       { ...FLOW_DEFAULTS, ...options.flows },
       { started: (flow) => this.#started(flow), ended: (flow) => this.#ended(flow) },
+      options.flowBudget,
     );
     this.dissection = new Dissection(DISSECTORS, {
       operation: (flow, operation) => {
