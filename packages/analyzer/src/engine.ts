@@ -87,6 +87,9 @@ export class Engine {
   readonly #events: EngineEvents;
   readonly #view = new PacketView();
   #detectors: readonly Detector[];
+  /** Those of them that listen to what comes most; most do not. */
+  #onPacket: readonly Detector[] = [];
+  #onOperation: readonly Detector[] = [];
   #baseline: SensorBaseline | null;
 
   constructor(options: EngineOptions, events: EngineEvents) {
@@ -103,10 +106,8 @@ export class Engine {
     );
     this.dissection = new Dissection(DISSECTORS, {
       operation: (flow, operation) => {
-        const isFromClient = this.flows.isFromClient;
         this.inventory.operation(flow, operation, this.clockUs);
-        for (const detector of this.#detectors)
-          detector.operation?.(flow, operation, this.clockUs, isFromClient);
+        for (const detector of this.#onOperation) detector.operation?.(flow, operation, this.clockUs);
       },
       fact: (flow, key, value) => {
         this.inventory.fact(flow, key, value);
@@ -189,9 +190,12 @@ export class Engine {
   }
 
   #createDetectors(rules: Rules): readonly Detector[] {
-    return createDetectors(rules, this.internal, this.#baseline, (finding, flow) => {
+    const detectors = createDetectors(rules, this.internal, this.#baseline, (finding, flow) => {
       this.report(finding, flow);
     });
+    this.#onPacket = detectors.filter((detector) => 'packet' in detector);
+    this.#onOperation = detectors.filter((detector) => 'operation' in detector);
+    return detectors;
   }
 
   #packet(view: PacketView, linkType: number, at: number, bytes: Uint8Array, capturedBytes: number): void {
@@ -208,7 +212,7 @@ export class Engine {
       if (!isFromClient) this.#mayBeAnswer(view, flow);
       this.dissection.add(flow, view, isFromClient);
     }
-    for (const detector of this.#detectors) detector.packet?.(view, flow, isFromClient);
+    for (const detector of this.#onPacket) detector.packet?.(view, flow, isFromClient);
     this.#events.packet?.(flow, view);
   }
 
