@@ -46,6 +46,7 @@ const voidFiles: Files = {
   close: () => undefined,
   remove: () => undefined,
   publish: () => true,
+  rename: () => undefined,
   lock: () => 0,
 };
 

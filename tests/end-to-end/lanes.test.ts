@@ -12,22 +12,15 @@ import type { UplinkEvents, UplinkOptions } from '../../packages/forwarder/src/t
 import { systemFiles } from '../../packages/shared/src/system/files.ts';
 import { systemTunnelClock } from '../../packages/shared/src/tunnel/tunnel-clock.ts';
 import { numberedBatch, seededRandom } from '../../packages/shared/src/tunnel/tunnel-test-support.ts';
-import { TestCollector, type TestCollectorOptions } from '../support/tunnel-collector.ts';
+import { atEnd, cleanUp, until } from '../support/numbered.ts';
+import { startCollector } from '../support/tunnel-ends.ts';
+import { TestCollector } from '../support/tunnel-collector.ts';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function startCollector(options: TestCollectorOptions = {}): Promise<TestCollector> {
-  const collector = await new TestCollector(options).open();
-  cleanups.push(() => collector.close());
-  return collector;
-}
+afterEach(cleanUp);
 
 function spoolDirectory(): string {
   const path = mkdtempSync(join(tmpdir(), 'tapline-lanes-'));
-  cleanups.push(() => {
+  atEnd(() => {
     rmSync(path, { recursive: true, force: true });
   });
   return path;
@@ -63,12 +56,8 @@ function uplinkTo(
             ),
     },
   );
-  cleanups.push(() => uplink.drain(0));
+  atEnd(() => uplink.drain(0));
   return uplink;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 function balance({ counters }: TunnelUplink): void {

@@ -2,88 +2,15 @@
  * Forwarder and collector halves of the tunnel against each other, over real sockets. The question is always the same:
  * is every packet offered either at the collector, once and in order, or in a gap or a counter that says so?
  */
-import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { TunnelUplink } from '../../packages/forwarder/src/tunnel/tunnel-uplink.ts';
-import type { UplinkEvents, UplinkOptions } from '../../packages/forwarder/src/tunnel/uplink.ts';
 import { OperatingError } from '../../packages/shared/src/base/errors.ts';
-import { FRAME_REFUSE, FRAME_REPORT, encodeFrame } from '../../packages/shared/src/tunnel/frame.ts';
-import { decodeRefuse, encodeBye, type Refuse } from '../../packages/shared/src/tunnel/messages.ts';
-import { encodeBatch } from '../../packages/shared/src/tunnel/packet-batch.ts';
-import {
-  decodeChunks,
-  helloOf,
-  numberedBatch,
-  seededRandom,
-} from '../../packages/shared/src/tunnel/tunnel-test-support.ts';
+import { type Refuse } from '../../packages/shared/src/tunnel/messages.ts';
+import { numberedBatch, seededRandom } from '../../packages/shared/src/tunnel/tunnel-test-support.ts';
 import { CuttingProxy } from '../support/cutting-proxy.ts';
-import { TestCollector, type TestCollectorOptions } from '../support/tunnel-collector.ts';
+import { atEnd, cleanUp, expectBalance, numbers, offerNumbers, until } from '../support/numbered.ts';
+import { startCollector, startUplink } from '../support/tunnel-ends.ts';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function startCollector(options: TestCollectorOptions = {}): Promise<TestCollector> {
-  const collector = await new TestCollector(options).open();
-  cleanups.push(() => collector.close());
-  return collector;
-}
-
-function startUplink(
-  port: number,
-  options: Partial<UplinkOptions> = {},
-  events: UplinkEvents = {},
-): TunnelUplink {
-  const uplink = new TunnelUplink(
-    {
-      protocol: 'tunnel',
-      collectors: [{ host: '127.0.0.1', port }],
-      sensor: 'probe-1',
-      compression: 'zstd',
-      onFull: 'wait',
-      retryFirstMs: 2,
-      retryCapMs: 20,
-      ...options,
-    },
-    { events, random: seededRandom(1) },
-  );
-  cleanups.push(() => uplink.drain(0));
-  uplink.start();
-  return uplink;
-}
-
-/** Offers packets `first` to `last`, in batches whose sizes come from the seed. */
-async function offerNumbers(
-  uplink: TunnelUplink,
-  first: number,
-  last: number,
-  random: () => number,
-): Promise<void> {
-  for (let next = first; next <= last;) {
-    await uplink.waitForRoom();
-    const count = Math.min(last - next + 1, 1 + Math.floor(random() * 400));
-    uplink.offer(numberedBatch(next, count, 60 + Math.floor(random() * 200)));
-    next += count;
-    expectBalance(uplink);
-    // Now and then the capture has nothing, and the sockets get their turn.
-    if (random() < 0.3) await new Promise((resolve) => setTimeout(resolve, random() * 4));
-  }
-}
-
-function expectBalance({ counters }: TunnelUplink): void {
-  const dropped = Object.values(counters.dropped).reduce((sum, count) => sum + count, 0);
-  expect(counters.acknowledgedPackets + counters.queuedPackets + dropped).toBe(counters.offeredPackets);
-}
-
-function numbers(first: number, last: number): number[] {
-  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
-  expect(condition()).toBe(true);
-}
+afterEach(cleanUp);
 
 describe('the tunnel', () => {
   it.each(['zstd', 'lz4', 'none'] as const)(
@@ -91,7 +18,7 @@ describe('the tunnel', () => {
     async (compression) => {
       const collector = await startCollector();
       const uplink = startUplink(collector.port, { compression });
-      await offerNumbers(uplink, 1, 20_000, seededRandom(3));
+      await offerNumbers(uplink, 1, 20_000, seededRandom(3), true);
       expect(await uplink.drain(30_000)).toBe(0);
       expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 20_000));
       expect(uplink.counters.acknowledgedPackets).toBe(20_000);
@@ -115,11 +42,11 @@ describe('the tunnel', () => {
         targetPort: () => collector.port,
         bytesUntilCut: () => Math.floor(random() * random() * 400_000),
       });
-      cleanups.push(() => {
+      atEnd(() => {
         proxy.close();
       });
       const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
-      await offerNumbers(uplink, 1, 30_000, random);
+      await offerNumbers(uplink, 1, 30_000, random, true);
       expect(await uplink.drain(60_000)).toBe(0);
       expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 30_000));
       expect(proxy.cuts).toBeGreaterThan(3);
@@ -134,12 +61,12 @@ describe('the tunnel', () => {
       let collector = await startCollector();
       const { disks } = collector;
       const proxy = new CuttingProxy({ targetPort: () => collector.port, bytesUntilCut: () => Infinity });
-      cleanups.push(() => {
+      atEnd(() => {
         proxy.close();
       });
       const uplink = startUplink(await proxy.open(), { queueBytesMax: 300_000, compression: 'none' });
       let crashes = 0;
-      const offering = offerNumbers(uplink, 1, 30_000, random);
+      const offering = offerNumbers(uplink, 1, 30_000, random, true);
       while (uplink.counters.offeredPackets < 30_000) {
         await new Promise((resolve) => setTimeout(resolve, 20 + random() * 60));
         collector.crash();
@@ -260,7 +187,7 @@ describe('the tunnel', () => {
     let collector = await startCollector();
     const lost: number[] = [];
     const proxy = new CuttingProxy({ targetPort: () => collector.port, bytesUntilCut: () => Infinity });
-    cleanups.push(() => {
+    atEnd(() => {
       proxy.close();
     });
     const uplink = startUplink(await proxy.open());
@@ -295,122 +222,5 @@ describe('the tunnel', () => {
 
   it('refuses a name that would leave the directory before any connection is made', () => {
     expect(() => startUplink(1, { sensor: '../etc' })).toThrow(OperatingError);
-  });
-});
-
-/** Sends bytes to the collector and returns what it answered until it closed. */
-function exchange(port: number, bytes: Uint8Array): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const answer: Buffer[] = [];
-    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
-    socket.on('data', (chunk: Buffer) => answer.push(chunk));
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      resolve(Buffer.concat(answer));
-    });
-  });
-}
-
-function refusalIn(answer: Buffer): Refuse {
-  const frame = decodeChunks([answer]).find(({ type }) => type === FRAME_REFUSE);
-  if (frame === undefined) throw new Error('no REFUSE came');
-  return decodeRefuse(frame);
-}
-
-describe('a collector among strangers', () => {
-  it('answers a wrong version with REFUSE', async () => {
-    const collector = await startCollector();
-    const bytes = helloOf('probe-1');
-    bytes[4] = 9;
-    expect(refusalIn(await exchange(collector.port, bytes))).toMatchObject({ code: 'version' });
-  });
-
-  it('answers anything but a HELLO with REFUSE', async () => {
-    const collector = await startCollector();
-    const report = encodeFrame(FRAME_REPORT, 0, Buffer.from('{}'));
-    expect(refusalIn(await exchange(collector.port, report)).code).toBe('hello');
-    expect(refusalIn(await exchange(collector.port, encodeBatch(numberedBatch(1, 1), 1, 'none'))).code).toBe(
-      'hello',
-    );
-  });
-
-  it('refuses a codec it cannot decode', async () => {
-    const collector = await startCollector();
-    const text = Buffer.from(helloOf('probe-1').subarray(32)).toString().replace('zstd', 'rar5');
-    expect(refusalIn(await exchange(collector.port, encodeFrame(1, 0, Buffer.from(text)))).code).toBe(
-      'codec',
-    );
-  });
-
-  it('refuses a stream with a hole in it, and keeps what came before', async () => {
-    const collector = await startCollector();
-    const bytes = Buffer.concat([
-      helloOf('probe-1'),
-      encodeBatch(numberedBatch(1, 5), 1, 'zstd'),
-      encodeBatch(numberedBatch(6, 5), 3, 'zstd'),
-    ]);
-    expect(refusalIn(await exchange(collector.port, bytes))).toMatchObject({ code: 'protocol' });
-    await until(() => collector.disk('probe-1').numbers.length === 5);
-  });
-
-  it('skips and counts frames of types it does not know', async () => {
-    const collector = await startCollector();
-    const future = encodeFrame(200, 0, new Uint8Array(1000));
-    const bytes = Buffer.concat([
-      helloOf('probe-1'),
-      future,
-      encodeBatch(numberedBatch(1, 5), 1, 'zstd'),
-      encodeBye({ reason: 'done' }),
-    ]);
-    await exchange(collector.port, bytes);
-    expect(collector.disk('probe-1').numbers).toEqual(numbers(1, 5));
-    expect(collector.sessions.sensors[0]?.counters.unknownFrames).toBe(1);
-  });
-
-  it('drops who says nothing, half a HELLO or half a magic', async () => {
-    const collector = await startCollector({ helloTimeoutMs: 50, greetingTimeoutMs: 50 });
-    expect(await exchange(collector.port, new Uint8Array(0))).toHaveLength(0);
-    expect(await exchange(collector.port, helloOf('probe-1').subarray(0, 3))).toHaveLength(0);
-    expect(refusalIn(await exchange(collector.port, helloOf('probe-1').subarray(0, 40))).code).toBe('hello');
-    await until(() => collector.listener.connectionCount === 0);
-  });
-
-  it('gives up a sensor that falls silent', async () => {
-    const collector = await startCollector({ heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
-    await exchange(collector.port, helloOf('probe-1'));
-    expect(collector.sessions.sensors[0]?.isConnected).toBe(false);
-  });
-
-  it('keeps the connection of a sensor that has nothing to send but heartbeats', async () => {
-    const collector = await startCollector({ heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
-    const uplink = startUplink(collector.port, { heartbeatIntervalMs: 10, idleTimeoutMs: 60 });
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(uplink.counters.connections).toBe(1);
-    expect(collector.sessions.sensors[0]?.clockOffsetMs).toBeTypeOf('number');
-    expect(Math.abs(collector.sessions.sensors[0]?.clockOffsetMs ?? 1000)).toBeLessThan(100);
-  });
-
-  it('says that it is full, and serves those it has', async () => {
-    const collector = await startCollector({ connectionsMax: 1 });
-    const uplink = startUplink(collector.port);
-    await until(() => uplink.counters.connections === 1);
-    expect(refusalIn(await exchange(collector.port, helloOf('other'))).code).toBe('busy');
-    uplink.offer(numberedBatch(1, 10));
-    expect(await uplink.drain(10_000)).toBe(0);
-  });
-
-  it('survives noise behind a good handshake, and other sensors do not notice', async () => {
-    const collector = await startCollector();
-    const uplink = startUplink(collector.port, { sensor: 'good' });
-    const random = seededRandom(5);
-    for (let i = 0; i < 30; i++) {
-      const noise = Uint8Array.from({ length: 200 }, () => Math.floor(random() * 256));
-      const batch = encodeBatch(numberedBatch(i, 1), 1, 'zstd');
-      batch[Math.floor(random() * batch.byteLength)] = 0xa5;
-      await exchange(collector.port, Buffer.concat([helloOf('bad'), i % 2 === 0 ? batch : noise, noise]));
-      uplink.offer(numberedBatch(i, 1));
-    }
-    expect(await uplink.drain(10_000)).toBe(0);
-    expect(collector.disk('good').numbers).toEqual(numbers(0, 29));
   });
 });

@@ -1,9 +1,6 @@
 /** A collector's one-way half on loopback, for tests: UDP listener, datagram intake, sessions, stores in memory. */
-import {
-  DatagramIntake,
-  type DatagramEvents,
-  type DatagramKey,
-} from '../../packages/collector/src/listen/datagram-intake.ts';
+import { DatagramIntake, type DatagramEvents } from '../../packages/collector/src/listen/datagram-intake.ts';
+import type { DatagramKey } from '../../packages/collector/src/listen/key-ring.ts';
 import { UdpListener, type UdpListenerOptions } from '../../packages/collector/src/listen/udp-listener.ts';
 import { SessionTable } from '../../packages/collector/src/session/session-table.ts';
 import type { IntakeEvents } from '../../packages/collector/src/session/sensor-intake.ts';

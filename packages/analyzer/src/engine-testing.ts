@@ -5,6 +5,7 @@ import type { Alert } from './alert/alert-desk.ts';
 import { analyzeFiles, type Analysis } from './analysis.ts';
 import type { SensorBaseline } from './asset/baseline.ts';
 import { Engine, type EngineEvents } from './engine.ts';
+import type { FlowBudget } from './flow/flow-budget.ts';
 import { flowRecord, type FlowRecord } from './flow/flow-record.ts';
 import type { FlowOptions } from './flow/flow-table.ts';
 import { inputFiles } from './merge/input-files.ts';
@@ -18,6 +19,7 @@ export interface RigOptions {
   readonly rules?: object;
   readonly flows?: Partial<FlowOptions>;
   readonly baseline?: SensorBaseline;
+  readonly flowBudget?: FlowBudget;
   readonly flowEnded?: EngineEvents['flowEnded'];
 }
 
@@ -36,6 +38,7 @@ export class Rig {
         fileName: (file) => `file-${file}.pcap`,
         ...(options.baseline === undefined ? {} : { baseline: options.baseline }),
         ...(options.flows === undefined ? {} : { flows: options.flows }),
+        ...(options.flowBudget === undefined ? {} : { flowBudget: options.flowBudget }),
       },
       {
         alert: (alert) => this.alerts.set(alert.id, alert),
@@ -93,13 +96,12 @@ export interface CorpusAnalysis extends Analysis {
 /** Everything that the analyzer finds in one file of the corpus, or in a file anywhere. */
 export async function analyzeCapture(
   name: string,
-  options: { readonly rules?: object; readonly flows?: Partial<FlowOptions> } = {},
+  options: { readonly rules?: object } = {},
 ): Promise<CorpusAnalysis> {
   const flows: FlowRecord[] = [];
   const analysis = await analyzeFiles({
     files: inputFiles([name.startsWith('/') ? name : corpusPath(name)]),
     rules: rulesOf(options.rules),
-    ...(options.flows === undefined ? {} : { flows: options.flows }),
     flowEnded: (flow, values, engine) => flows.push(flowRecord(flow, values, engine.sensor)),
   });
   return { ...analysis, flows };

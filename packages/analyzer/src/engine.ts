@@ -27,6 +27,7 @@ import {
   type WindowState,
 } from './feature/window-features.ts';
 import { BACKWARD, FORWARD, PACKETS } from './flow/flow-columns.ts';
+import type { FlowBudget } from './flow/flow-budget.ts';
 import { FLOW_DEFAULTS, FlowTable, type FlowOptions } from './flow/flow-table.ts';
 import { SENT_DATA, SENT_FIN, SENT_SYN_ACK, type Flow } from './flow/flow.ts';
 import { PROTO_TCP, PROTO_UDP, PacketView, TCP_ACK, TCP_SYN, locatePacket } from './packet/packet-view.ts';
@@ -41,6 +42,8 @@ export interface EngineOptions {
   readonly sensor: string;
   readonly rules: Rules;
   readonly flows?: Partial<FlowOptions>;
+  /** What this engine's flows and those of others share. */
+  readonly flowBudget?: FlowBudget;
   /** What is normal here; without it nothing deviates. */
   readonly baseline?: SensorBaseline;
   /** Name of a file by its number in runs. */
@@ -84,6 +87,9 @@ export class Engine {
   readonly #events: EngineEvents;
   readonly #view = new PacketView();
   #detectors: readonly Detector[];
+  /** Those of them that listen to what comes most; most do not. */
+  #onPacket: readonly Detector[] = [];
+  #onOperation: readonly Detector[] = [];
   #baseline: SensorBaseline | null;
 
   constructor(options: EngineOptions, events: EngineEvents) {
@@ -96,13 +102,12 @@ export class Engine {
     this.flows = new FlowTable(
       { ...FLOW_DEFAULTS, ...options.flows },
       { started: (flow) => this.#started(flow), ended: (flow) => this.#ended(flow) },
+      options.flowBudget,
     );
     this.dissection = new Dissection(DISSECTORS, {
       operation: (flow, operation) => {
-        const isFromClient = this.flows.isFromClient;
         this.inventory.operation(flow, operation, this.clockUs);
-        for (const detector of this.#detectors)
-          detector.operation?.(flow, operation, this.clockUs, isFromClient);
+        for (const detector of this.#onOperation) detector.operation?.(flow, operation, this.clockUs);
       },
       fact: (flow, key, value) => {
         this.inventory.fact(flow, key, value);
@@ -185,9 +190,12 @@ export class Engine {
   }
 
   #createDetectors(rules: Rules): readonly Detector[] {
-    return createDetectors(rules, this.internal, this.#baseline, (finding, flow) => {
+    const detectors = createDetectors(rules, this.internal, this.#baseline, (finding, flow) => {
       this.report(finding, flow);
     });
+    this.#onPacket = detectors.filter((detector) => 'packet' in detector);
+    this.#onOperation = detectors.filter((detector) => 'operation' in detector);
+    return detectors;
   }
 
   #packet(view: PacketView, linkType: number, at: number, bytes: Uint8Array, capturedBytes: number): void {
@@ -204,7 +212,7 @@ export class Engine {
       if (!isFromClient) this.#mayBeAnswer(view, flow);
       this.dissection.add(flow, view, isFromClient);
     }
-    for (const detector of this.#detectors) detector.packet?.(view, flow, isFromClient);
+    for (const detector of this.#onPacket) detector.packet?.(view, flow, isFromClient);
     this.#events.packet?.(flow, view);
   }
 

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
+import { changedKeys } from '@tapline/shared/config/reload.ts';
 import { EXIT_CLEAN, EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
 import type { Books, Sample } from '@tapline/shared/observe/books.ts';
@@ -181,7 +182,7 @@ class Analyzer implements RunningDaemon {
     await this.#scoring.reload(scoringOptions(config), this.#context.log);
     this.#publishing?.reopen();
     const fixed = ['input', 'state_directory', 'checkpoint_interval', 'alerts_file', 'alerts', 'baseline', 'flows', 'statistics_interval', 'metrics'] as const; // prettier-ignore
-    return fixed.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(this.#config[key]));
+    return changedKeys(this.#config, config, fixed);
   }
 
   async #run(): Promise<number> {

@@ -2,6 +2,7 @@
 import type { Log } from '@tapline/shared/observe/log.ts';
 import { baselineOf, type Baseline } from './asset/baseline.ts';
 import type { EngineEvents } from './engine.ts';
+import { FlowBudget } from './flow/flow-budget.ts';
 import type { Rules } from './rule/rule-file.ts';
 import { SensorStation } from './sensor-station.ts';
 
@@ -18,6 +19,7 @@ export class SensorStations {
   readonly #log: Log;
   readonly #eventsOf: (sensor: string) => EngineEvents;
   readonly #stations = new Map<string, SensorStation>();
+  readonly #flowBudget = new FlowBudget();
   #rules: Rules;
 
   constructor(
@@ -41,7 +43,7 @@ export class SensorStations {
     if (known !== undefined) return known;
     const { windowMs, fileName } = this.#options;
     const baseline = this.#baselineOf(sensor);
-    const engine = { sensor, rules: this.#rules, ...(baseline === undefined ? {} : { baseline }), fileName };
+    const engine = { sensor, rules: this.#rules, flowBudget: this.#flowBudget, ...(baseline === undefined ? {} : { baseline }), fileName }; // prettier-ignore
     const station = new SensorStation(engine, { windowMs }, this.#eventsOf(sensor));
     this.#stations.set(sensor, station);
     return station;

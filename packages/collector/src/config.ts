@@ -7,6 +7,7 @@
  */
 import {
   allowPlaintext,
+  always,
   bitRate,
   byteSize,
   duration,
@@ -110,7 +111,7 @@ const mirror = z
   .refine(({ protocol, port: number }) => number === undefined || MIRROR_PORTS[protocol] !== 0, {
     path: ['port'],
     error: 'does not go with gre and erspan: they have none',
-    when: ({ value }) => typeof value === 'object' && value !== null,
+    when: always,
   })
   .transform(({ port: number, ...rest }) => ({ ...rest, port: number ?? MIRROR_PORTS[rest.protocol] }));
 
@@ -164,7 +165,7 @@ export const collectorSchema = z
   .refine(({ archive: first, limits: limit }) => hasRoomForAccepted(first, limit), {
     path: ['archive', 'buffer_size'],
     error: LACKS_ROOM,
-    when: ({ value }) => typeof value === 'object' && value !== null,
+    when: always,
   });
 
 /** Checked also while other keys are wrong, and then on values that are not what their types say. */

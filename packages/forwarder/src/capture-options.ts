@@ -8,8 +8,8 @@ import type { CaptureOptions } from './capture/capture-source.ts';
 import type { ForwarderConfig } from './config.ts';
 
 /** True for files and pipes, which wait while the uplink's queue is full. */
-export function isReplay(config: ForwarderConfig): boolean {
-  return config.capture.driver === 'file' || config.capture.driver === 'stdin';
+export function isReplay({ capture }: Pick<ForwarderConfig, 'capture'>): boolean {
+  return capture.driver === 'file' || capture.driver === 'stdin';
 }
 
 /** The options of the configured driver. */

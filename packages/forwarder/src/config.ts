@@ -1,5 +1,6 @@
 /**
- * The forwarder's configuration: every key with its unit, range and default. `config/forwarder.yaml` shows them all.
+ * The forwarder's configuration: every key with its unit, range and default. `config/forwarder.yaml` shows them all. Two
+ * sections have files of their own: `capture-fields.ts` and `forward-fields.ts`.
  *
  * Names come from the SecureOT agent where it had one, and its `config.yaml` files are valid here as they are; its
  * `protocol: udp` meant one datagram per frame, which is called `udp-plain` here.
@@ -10,31 +11,19 @@ import { custody, onClose, retention, verifyKeep } from '@tapline/shared/config/
 import { pcapOverIp } from '@tapline/shared/config/feed-fields.ts';
 import { verifyArchives } from '@tapline/shared/config/archive-set-of.ts';
 import {
-  allowPlaintext,
+  always,
   bitRate,
-  byteSize,
-  duration,
   filePrefix,
-  host,
-  interfaceAddress,
   isLoopback,
-  lacksTlsFile,
   log,
   metrics,
   path,
-  port,
-  timeOfDay,
-  tlsPaths,
 } from '@tapline/shared/config/fields.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
-import { PACKET_BYTES_MAX } from '@tapline/shared/packet/record.ts';
 import { SENSOR_NAME } from '@tapline/shared/tunnel/messages.ts';
 import { z } from 'zod';
-import { IGNORABLE } from './dedupe/packet-digest.ts';
-
-const MIB = 2 ** 20;
-/** IFNAMSIZ - 1. */
-const interfaceName = z.string().min(1).max(15);
+import { capture } from './capture-fields.ts';
+import { forward, tunnelOnlyKeys } from './forward-fields.ts';
 
 /** A host's name may hold what a sensor's may not. */
 function defaultSensor(): string {
@@ -45,200 +34,12 @@ function defaultSensor(): string {
   return name === '' ? 'sensor' : name;
 }
 
-/** Rules between keys are checked also where another key is wrong: all mistakes at once. */
-const always = ({ value }: { value: unknown }): boolean => typeof value === 'object' && value !== null;
-
-/** Longest frame to keep, or to send. */
-const snaplen = z
-  .number()
-  .int()
-  .min(64)
-  .max(PACKET_BYTES_MAX)
-  .default(PACKET_BYTES_MAX)
-  .describe(`write a number of bytes from 64 to ${PACKET_BYTES_MAX}`);
-
-const capture = z
-  .strictObject({
-    driver: z
-      .enum(['afpacket', 'cap', 'file', 'stdin'])
-      .default('afpacket')
-      .describe('write afpacket, cap, file or stdin'),
-    interface: z
-      .union([interfaceName, z.array(interfaceName).min(1).max(16)])
-      .optional()
-      .describe(
-        'write the name of an interface, such as eth1, or a list of up to 16 (`ip -br link` lists them)',
-      ),
-    interfaces: z
-      .array(interfaceName)
-      .min(1)
-      .max(16)
-      .optional()
-      .describe('write a list of up to 16 names, such as [eth1, eth2]; it is another spelling of interface'),
-    bpf_filter: z
-      .string()
-      .max(65_536)
-      .nullish()
-      .describe('write a filter in libpcap’s language, such as tcp port 502'),
-    snaplen,
-    promiscuous: z.boolean().default(true).describe('write true or false'),
-    ring_size: byteSize(MIB, 4096 * MIB).default(64 * MIB),
-    files: z.array(path).min(1).max(10_000).optional().describe('write a list of capture files'),
-    speed: z
-      .union([z.enum(['max', 'recorded']), z.number().positive().max(1_000_000)])
-      .default('max')
-      .describe('write max, recorded, or a factor such as 10'),
-  })
-  .refine(
-    ({ driver, interface: name, interfaces }) =>
-      (driver !== 'afpacket' && driver !== 'cap') || name !== undefined || interfaces !== undefined,
-    {
-      path: ['interface'],
-      error: 'is missing',
-      when: always,
-    },
-  )
-  .refine(({ interface: name, interfaces }) => name === undefined || interfaces === undefined, {
-    path: ['interfaces'],
-    error: 'says the same as interface, which is there too: keep one of them',
-    when: always,
-  })
-  .refine(({ driver, files }) => driver !== 'file' || files !== undefined, {
-    path: ['files'],
-    error: 'is missing: driver is file',
-    when: always,
-  })
-  .refine(({ driver, files }) => driver === 'file' || files === undefined, {
-    path: ['files'],
-    error: 'goes with driver: file, and driver is another',
-    when: always,
-  })
-  .transform(({ interfaces, ...rest }) =>
-    interfaces === undefined ? rest : { ...rest, interface: interfaces },
-  );
-
 const archive = z
   .strictObject({
     enable: z.boolean().default(true).describe('write true or false'),
     ...archiveFields('ethernet'),
   })
   .prefault({});
-
-/** Of `protocol: udp-tunnel`. */
-const udp = z
-  .strictObject({
-    mtu: z
-      .number()
-      .int()
-      .min(576)
-      .max(9216)
-      .default(1500)
-      .describe('write the bytes that an IP packet may have on the narrowest hop, such as 1500'),
-    data: z.number().int().min(1).max(128).default(10).describe('write a number from 1 to 128'),
-    parity: z.number().int().min(0).max(64).default(2).describe('write a number from 0 to 64'),
-    interleave: z.number().int().min(1).max(64).default(4).describe('write a number from 1 to 64'),
-    cipher: z
-      .enum(['aes-256-gcm', 'chacha20-poly1305', 'none'])
-      .default('aes-256-gcm')
-      .describe('write aes-256-gcm, chacha20-poly1305 or none'),
-    key_id: z.number().int().min(1).max(65_535).optional().describe('write a number from 1 to 65535'),
-    key_file: path.optional().describe('write the path of a file with 64 hexadecimal digits'),
-    ttl: z.number().int().min(1).max(255).optional().describe('write a number from 1 to 255'),
-    multicast_interface: interfaceAddress.optional(),
-  })
-  .refine(({ cipher, key_file }) => cipher === 'none' || key_file !== undefined, {
-    path: ['key_file'],
-    error: 'is missing; to send without encryption, write cipher: none',
-    when: always,
-  })
-  .refine(({ cipher, key_id }) => cipher === 'none' || key_id !== undefined, {
-    path: ['key_id'],
-    error: 'is missing: the collector must know which of its keys this is',
-    when: always,
-  })
-  .refine(({ data, parity }) => data + parity <= 160, {
-    path: ['parity'],
-    error: 'is too much: data and parity together are at most 160',
-    when: ({ value }) => typeof value === 'object' && value !== null,
-  });
-
-const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
-const CLASSES_MAX = 8;
-
-const expression = z
-  .string()
-  .max(65_536)
-  .describe('write a filter in libpcap’s language, such as tcp port 502');
-
-const spool = z.strictObject({
-  path,
-  max_bytes: byteSize(64 * MIB, 2 ** 24 * MIB).default(4096 * MIB),
-  mode: z.enum(['overflow', 'always']).default('always').describe('write overflow or always'),
-  on_full: z.enum(['drop-oldest', 'stop']).default('drop-oldest').describe('write drop-oldest or stop'),
-});
-
-const schedule = z
-  .array(
-    z.strictObject({
-      from: timeOfDay,
-      to: timeOfDay,
-      days: z
-        .array(z.enum(DAYS).describe(`write days as ${DAYS.join(', ')}`))
-        .min(1)
-        .transform((days) => days.map((day) => DAYS.indexOf(day)))
-        .optional(),
-      max_rate: bitRate,
-    }),
-  )
-  .max(64)
-  .default([]);
-
-const forward = z.strictObject({
-  enable: z.boolean().describe('write true or false'),
-  host,
-  port: port(1),
-  failover: z
-    .array(z.strictObject({ host, port: port(1) }))
-    .max(16)
-    .default([]),
-  return_after: duration(1000, 86_400_000).default(60_000),
-  protocol: z
-    .string()
-    .toLowerCase()
-    .pipe(z.enum(['tcp', 'udp', 'udp-tunnel', 'udp-plain', 'tcp-plain']))
-    .transform((name) => (name === 'udp' ? 'udp-plain' : name))
-    .describe(
-      'write tcp (the tunnel), udp-tunnel (one way, with parity), udp-plain (one datagram per frame; udp for short) or tcp-plain (one connection per frame)',
-    ),
-  tls: z
-    .strictObject({ ...tlsPaths, server_name: host.optional() })
-    .refine((tls) => !lacksTlsFile(tls), {
-      path: ['bundle'],
-      error: 'is missing, and so is one of ca, certificate and key',
-    })
-    .optional(),
-  allow_plaintext: allowPlaintext,
-  compression: z.enum(['zstd', 'lz4', 'none']).default('zstd').describe('write zstd, lz4 or none'),
-  filter: expression.nullish(),
-  dedupe: z
-    .strictObject({
-      window: duration(1, 10_000).default(10),
-      ignore: z.array(z.enum(IGNORABLE).describe(`write ${IGNORABLE.join(', ')}`)).default([]),
-    })
-    .optional(),
-  snaplen,
-  priority: z.array(expression).max(CLASSES_MAX).default([]),
-  max_rate: bitRate.optional(),
-  schedule,
-  queue_size: byteSize(4 * MIB, 65_536 * MIB).default(64 * MIB),
-  spool: spool.optional(),
-  order: z
-    .enum(['oldest-first', 'live-first'])
-    .default('oldest-first')
-    .describe('write oldest-first or live-first'),
-  drain_timeout: duration(0, 3_600_000).default(20_000),
-  udp: udp.optional(),
-});
 
 export const forwarderSchema = z
   .strictObject({
@@ -293,25 +94,6 @@ export const forwarderSchema = z
         message: 'goes with protocol: tcp, the tunnel; the other protocols know nothing of it',
       });
   });
-
-/** Keys that another protocol would silently ignore. */
-function tunnelOnlyKeys({
-  forward: send,
-}: {
-  readonly forward?: z.infer<typeof forward> | undefined;
-}): string[] {
-  if (send === undefined || send.protocol === 'tcp') return [];
-  const isSet = {
-    failover: send.failover.length > 0,
-    spool: send.spool !== undefined,
-    priority: send.priority.length > 0,
-    ...(send.protocol === 'udp-tunnel'
-      ? {}
-      : { max_rate: send.max_rate !== undefined, schedule: send.schedule.length > 0 }),
-    tls: send.tls !== undefined,
-  };
-  return Object.entries(isSet).flatMap(([key, set]) => (set ? [key] : []));
-}
 
 /** Checked also while other keys are wrong, and then on values that are not what their types say. */
 function isGoingSomewhere(config: { archive?: unknown; archives?: unknown; forward?: unknown }): boolean {

@@ -52,6 +52,10 @@ export interface SplitReport {
   readonly packetsFiltered: number;
   readonly packetsStored: number;
   readonly packetsDropped: number;
+  /** Ran backwards in time and were put in order. */
+  readonly packetsReordered: number;
+  /** Ran backwards too far for that: stored in `late` segments. */
+  readonly packetsLate: number;
   readonly bytesStored: number;
   readonly files: readonly FileReport[];
   readonly sources: readonly SourceSummary[];
@@ -63,7 +67,7 @@ export function splitCommand(): Command {
   return new Command('split')
     .summary('split capture files into hourly PCAPs per source')
     .description(
-      'Splits capture files (pcap, pcapng; also gzip, zstd, lz4; - is standard input) into one PCAP per source and hour,\nas the forwarder does live. Segments that are already in the directory are appended to, never overwritten.',
+      'Splits capture files (pcap, pcapng; also gzip, zstd, lz4; - is standard input) into one PCAP per source and hour,\nas the forwarder does live. Segments that are already in the directory stay as they are; new ones take the next name.\nTime never runs backwards in a segment: packets that came too late for theirs go to one of their own (…-late.pcap).',
     )
     .argument('<file...>', 'capture files')
     .requiredOption('-o, --output <directory>', 'where the segments go; created when missing')
@@ -173,6 +177,8 @@ function report(
     packetsFiltered: filter.filteredPackets,
     packetsStored: counters.packetsStored,
     packetsDropped: droppedPackets(counters),
+    packetsReordered: counters.packetsReordered,
+    packetsLate: counters.packetsLate,
     bytesStored: counters.bytesStored,
     files,
     sources: archive.sources().sort((a, b) => b.packets - a.packets),
@@ -193,9 +199,20 @@ function render(books: SplitReport): string {
     ),
     ...(books.sources.length > ROWS_MAX ? [`… and ${books.sources.length - ROWS_MAX} more`] : []),
     '',
+    ...backwards(books),
     `read ${books.packetsRead} = stored ${books.packetsStored} + filtered out ${books.packetsFiltered} + dropped ${books.packetsDropped}; in ${books.output}`,
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** A line when the input was not in the order of time, and what became of that. */
+function backwards({ packetsReordered, packetsLate }: SplitReport): string[] {
+  const packets = packetsReordered + packetsLate;
+  return packets === 0
+    ? []
+    : [
+        `${packets} packets ran backwards in time: ${packetsReordered} were put in order, ${packetsLate} came too late for that and are in late segments`,
+      ];
 }
 
 function number(value: number, width = 12): string {

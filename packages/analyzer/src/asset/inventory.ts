@@ -188,10 +188,12 @@ export class Inventory {
     }
     stat.lastUs = nowUs;
     if (!OT_SERVICES.has(operation.protocol)) return;
-    const client = this.state.hosts.get(flow.client);
-    const server = this.state.hosts.get(flow.server);
-    if (client !== undefined) countIn(client.asked, operation.action);
-    if (server !== undefined) countIn(server.answered, operation.action);
+    // A DNP3 outstation may call its master, who then asks.
+    const [from, to] = operation.isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
+    const asker = this.state.hosts.get(from);
+    const asked = this.state.hosts.get(to);
+    if (asker !== undefined) countIn(asker.asked, operation.action);
+    if (asked !== undefined) countIn(asked.answered, operation.action);
   }
 
   #host(address: string, nowUs: number): Host | null {

@@ -2,7 +2,8 @@
  * The flow table: which flow a packet belongs to, when a flow ends, and its numbers on the way. What must stay true:
  * - time is packet time: the same packets give the same flows whenever they are read;
  * - every packet belongs to exactly one flow, or to none by a reason that is counted (no addresses, malformed);
- * - it is bounded: beyond `flowsMax` the flow that was silent longest ends as `evicted`, counted, with what was seen of it.
+ * - it is bounded: beyond `flowsMax`, or its share of what all tables may hold, the flow that was silent longest ends as `evicted`, counted, with what
+ *   was seen of it.
  */
 import { createHash } from 'node:crypto';
 import { FRAME_ARP, FRAME_MALFORMED, FRAME_OTHER } from '@tapline/shared/packet/frame-cursor.ts';
@@ -17,6 +18,7 @@ import {
   TCP_SYN,
   type PacketView,
 } from '../packet/packet-view.ts';
+import { FlowBudget } from './flow-budget.ts';
 import { BACKWARD, FORWARD } from './flow-columns.ts';
 import { FlowSlab, addToRow, endRun, type SlabState } from './flow-slab.ts';
 import {
@@ -78,6 +80,7 @@ export class FlowTable {
   readonly counters = { flows: 0, evicted: 0, malformed: 0, withoutFlow: 0, fragmentsForgotten: 0 };
   readonly #options: FlowOptions;
   readonly #events: FlowEvents;
+  readonly #budget: FlowBudget;
   readonly #slab = new FlowSlab();
   #state: FlowState = {
     flows: new Map(),
@@ -91,9 +94,12 @@ export class FlowTable {
   /** The last packet of `add` came from who opened the flow. */
   isFromClient = true;
 
-  constructor(options: FlowOptions, events: FlowEvents) {
+  /** `budget`: what this table and others hold together. */
+  constructor(options: FlowOptions, events: FlowEvents, budget = new FlowBudget()) {
     this.#options = options;
     this.#events = events;
+    this.#budget = budget;
+    budget.join();
   }
 
   get size(): number {
@@ -115,6 +121,7 @@ export class FlowTable {
 
   restore(snapshot: unknown): void {
     const { slab, counters, ...state } = snapshot as FlowState & { slab: SlabState; counters: object };
+    this.#budget.count(state.flows.size - this.#state.flows.size);
     this.#state = state;
     this.#slab.restore(slab);
     Object.assign(this.counters, counters);
@@ -207,7 +214,7 @@ export class FlowTable {
 
   #start(key: string, view: PacketView, isSourceFirst: boolean, cut?: Flow): Flow {
     const { flows } = this.#state;
-    if (flows.size >= this.#options.flowsMax) {
+    if (flows.size >= this.#options.flowsMax || !this.#budget.allows(flows.size)) {
       // A few at once: looking for the first entry of a map that lost its first entries is not free.
       let room = Math.max(1, flows.size >> 6);
       for (const oldest of flows.values()) {
@@ -255,6 +262,7 @@ export class FlowTable {
       scores: {},
     };
     flows.set(key, flow);
+    this.#budget.count(1);
     this.#state.placedUs.set(key, this.#state.clockUs);
     this.counters.flows++;
     return flow;
@@ -345,6 +353,7 @@ export class FlowTable {
     this.settle(flow);
     this.#events.ended(flow);
     this.#slab.give(flow.row);
+    this.#budget.count(-1);
     this.#state.flows.delete(flow.key);
     this.#state.placedUs.delete(flow.key);
     this.#state.closing.delete(flow.key);

@@ -190,6 +190,8 @@ export class FlowScoring {
 
   /** Enough flows of the same group were told. */
   #isBelieved(host: ScoringHost, manifest: ModelManifest, flow: Flow, timeUs: number): boolean {
+    // What strangers do to strangers on this network is not the plant's trouble: foreign-hosts tells of it.
+    if (!host.internal.has(flow.client) && !host.internal.has(flow.server)) return false;
     if (manifest.flows_told === 1) return true;
     return host.modelFlows.add(`${manifest.name} ${victim(flow)}`, timeUs).count >= manifest.flows_told;
   }

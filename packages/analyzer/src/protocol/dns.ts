@@ -62,6 +62,8 @@ const NETBIOS_TYPES: ReadonlyMap<number, string> = new Map([
   [33, 'nbstat'],
 ]);
 
+/** More answers say nothing more. */
+const ADDRESSES_MAX = 16;
 const RESPONSE_CODES: readonly string[] = [
   '',
   'format-error',
@@ -191,6 +193,28 @@ function dissectDns(
     sink.operation(operation);
     next += 4;
   }
+}
+
+/** IPv4 addresses that the answers of a message name, as text, in their order; empty for what is no answer, or has none. At most ADDRESSES_MAX. */
+export function answerAddresses(bytes: Uint8Array, at: number, end: number): readonly string[] {
+  const found: string[] = [];
+  let next = at + HEADER_BYTES;
+  for (let questions = be16(bytes, at + 4); questions > 0; questions--) {
+    readName(bytes, at, next, end);
+    if (name.next < 0 || name.next + 4 > end) return [];
+    next = name.next + 4;
+  }
+  for (let answers = be16(bytes, at + 6); answers > 0 && found.length < ADDRESSES_MAX; answers--) {
+    readName(bytes, at, next, end);
+    const record = name.next;
+    // Type, class, time to live and length stand before the data (RFC 1035, section 4.1.3).
+    if (record < 0 || record + 10 > end) return found;
+    next = record + 10 + be16(bytes, record + 8);
+    if (next > end) return found;
+    if (be16(bytes, record) === 1 && next - record === 14)
+      found.push(bytes.subarray(record + 10, next).join('.'));
+  }
+  return found;
 }
 
 function verb(opcode: number, isNetbios: boolean): string {

@@ -4,6 +4,7 @@
  *   command SP argument CR LF
  *   code SP text CR LF          code-text CR LF ... code SP text CR LF where an answer has several lines
  *
+ * Where the next file goes (PORT, PASV and theirs) is told as the operation's value: the port.
  * An answer belongs to the command before it, which is remembered; the word behind PASS is a password and is neither told nor kept.
  * After AUTH the connection goes on in TLS, whose records are framed and not looked into.
  */
@@ -112,6 +113,7 @@ function command(message: Message, end: number, sink: Sink): void {
   operation.action = COMMANDS.get(word) ?? 'other';
   if (word !== 'PASS' && word !== 'ACCT')
     operation.object = text(bytes, Math.min(wordEnd + 1, end), end, OBJECT_CHARACTERS_MAX);
+  if (word === 'PORT' || word === 'EPRT') operation.value = dataPort(operation.object);
   if (word === 'USER') {
     memory['user'] = operation.object;
     if (operation.object !== '') sink.fact('ftp-user', operation.object);
@@ -140,6 +142,15 @@ function reply(message: Message, end: number, sink: Sink): void {
     const line = text(bytes, at + 4, end, 256);
     if (code === 220 && line !== '') sink.fact('ftp-server', line);
   }
+  if (code === 227 || code === 229)
+    operation.value = dataPort(text(bytes, at + 4, end, OBJECT_CHARACTERS_MAX));
   if (code >= 400) operation.exception = String(code);
   sink.operation(operation);
+}
+
+/** The port that the data connection goes to: `h1,h2,h3,h4,p1,p2` (RFC 959) or `|||port|`, `|1|address|port|` (RFC 2428); NaN where none stands there. */
+function dataPort(words: string): number {
+  const numbers = /(?:\d{1,3},){4}(\d{1,3}),(\d{1,3})/.exec(words);
+  if (numbers !== null) return Number(numbers[1]) * 256 + Number(numbers[2]);
+  return Number(/\|(\d{1,5})\|/.exec(words.replace(/\|[12]\|[^|]*\|/, '|'))?.[1] ?? NaN);
 }

@@ -210,5 +210,16 @@ export const ldap: Dissector = {
   udpPorts: [389],
   etherTypes: [],
   messageBytes,
+
+  // A bind with its version: the id and one number stand where nobody else has them.
+  looksLike(bytes, at, end) {
+    if (messageBytes(bytes, at, end) <= 0 || bytes[at] !== TAG_SEQUENCE) return false;
+    if (!readElement(element, bytes, at, end) || element.isCut) return false;
+    const { from, to } = element;
+    if (!readElement(element, bytes, from, to) || element.tag !== TAG_INTEGER) return false;
+    if (bytes[element.to] !== BIND || !readElement(element, bytes, element.to, to)) return false;
+    return readElement(element, bytes, element.from, to) && element.tag === TAG_INTEGER && unsignedOf(bytes, element.from, element.to) === 3; // prettier-ignore
+  },
+
   dissect,
 };

@@ -29,6 +29,7 @@ const TECHNIQUES: Readonly<Record<string, string>> = {
   T0869: 'Standard Application Layer Protocol',
   T0872: 'Indicator Removal on Host',
   T0878: 'Alarm Suppression',
+  T0882: 'Theft of Operational Information',
   T0883: 'Internet Accessible Device',
   T0884: 'Connection Proxy',
   T0885: 'Commonly Used Port',

@@ -28,6 +28,11 @@ const REMOTE: ReadonlyMap<number, string> = new Map([
   [5986, 'WinRM'],
 ]);
 
+/** HTTPS, mail, directories, DNS, FTP, RDP, SIP, messaging, brokers, push services, syslog: TLS is at home there. */
+const TLS_PORTS: ReadonlySet<number> = new Set([
+  443, 465, 563, 587, 636, 853, 989, 990, 992, 993, 994, 995, 1194, 2083, 2087, 2376, 3269, 3389, 5061, 5222, 5223, 5228, 5229, 5230, 5269, 5349, 5671, 5938,
+  5986, 6514, 6443, 8080, 8443, 8883, 9443,
+]); // prettier-ignore
 const STRANGERS_WINDOW_US = 600_000_000;
 /** So many strangers at one controller are no mistake in the list. */
 const CROWD_MIN = 20;
@@ -45,7 +50,13 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
   const strangers = new KeyedWindows(STRANGERS_WINDOW_US);
 
   function found(
-    rule: 'sensitive_access' | 'internet_access' | 'remote_access' | 'foreign_hosts' | 'unknown_service',
+    rule:
+      | 'sensitive_access'
+      | 'internet_access'
+      | 'remote_access'
+      | 'foreign_hosts'
+      | 'unknown_service'
+      | 'nameless_tls',
     title: string,
     technique: string,
     flow: Flow,
@@ -54,7 +65,7 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
     severity: Severity = rules[rule].severity,
   ): void {
     const { client, server, serverPort: port } = flow;
-    const isPair = rule === 'remote_access' || rule === 'unknown_service';
+    const isPair = rule === 'remote_access' || rule === 'unknown_service' || rule === 'nameless_tls';
     const isClient = rule === 'internet_access' || rule === 'foreign_hosts';
     report(
       {
@@ -86,6 +97,14 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
       if (!both || flow.serverPort < 1024 || flow.wasReversed || KNOWN_PORTS.has(flow.serverPort)) return;
       if ((flow.clientState & SENT_SYN) === 0 || !internal.has(flow.client)) return;
       found('unknown_service', 'A conversation that nobody knows', 'T0885', flow, `${flow.client} and ${flow.server} talk on port ${flow.serverPort} in a protocol that is not known here`, nowUs); // prettier-ignore
+    },
+
+    operation(flow, operation, nowUs) {
+      if (operation.protocol !== 'tls' || operation.name !== 'server-hello' || !rules.nameless_tls.enabled)
+        return;
+      if (flow.facts['sni'] !== undefined || TLS_PORTS.has(flow.serverPort)) return;
+      if (!internal.has(flow.client) || internal.has(flow.server)) return;
+      found('nameless_tls', 'TLS with a nameless host on a strange port', 'T0885', flow, `${flow.client} speaks TLS with ${flow.server} port ${flow.serverPort} and names no host (JA3 ${flow.facts['ja3'] ?? 'unknown'})`, nowUs); // prettier-ignore
     },
 
     flowAnswered(flow, nowUs) {

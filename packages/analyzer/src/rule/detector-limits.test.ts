@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
-import { arp, icmp, udp, type Packet } from '../packet/frame-testing.ts';
+import { arp, icmp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 import { KeyedWindows, addMember, forgetMember, memberCount, membersOf } from './keyed-window.ts';
 import { connection, dns, knock, modbus, randomLabel } from './scenarios-testing.ts';
 
@@ -46,6 +46,21 @@ describe('a flood', () => {
       { timeUs: i * 1000 + 100, frame: udp(`9.9.9.${i % 6}:53`, `10.0.0.2:${50_000 + i}`, { payload: 900 }) },
     ]); // prettier-ignore
     expect(rulesOfPackets({ reflection: { packets: 8 } }, packets)).not.toContain('reflection');
+  });
+});
+
+describe('connections that look half open', () => {
+  const opened = each(200, (i) => knock(`10.1.${i >> 4}.${i & 15}:5000`, '10.0.0.2:80', i * 1000));
+  const accepted = (count: number, server: string): Packet[] =>
+    each(count, (i) => ({ timeUs: i * 1000, frame: tcp(`${server}:80`, `10.2.0.${i}:6000`, 'SA') }));
+
+  it('are a flood, and none where others are accepted that nobody was seen to open', () => {
+    const half = ['scan-distributed', 'spoofed-flood', 'syn-flood'];
+    const told = (packets: Packet[]): string[] => rulesOfPackets({}, packets.sort((a, b) => a.timeUs - b.timeUs)).filter((rule) => half.includes(rule)); // prettier-ignore
+    expect(told([...opened])).toEqual(half);
+    expect(told([...opened, ...accepted(30, '10.0.0.2')])).toEqual([]);
+    expect(told([...opened, ...accepted(30, '10.0.0.3')])).toEqual([]);
+    expect(told([...opened, ...accepted(2, '10.0.0.2')])).toEqual(half);
   });
 });
 

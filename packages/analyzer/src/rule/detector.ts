@@ -15,7 +15,7 @@ export interface Detector {
   flowAnswered?(flow: Flow, nowUs: number): void;
   /** `values[flow.row …]` are the flow's numbers. */
   flowEnded?(flow: Flow, values: Float64Array, nowUs: number): void;
-  operation?(flow: Flow, operation: Operation, nowUs: number, isFromClient: boolean): void;
+  operation?(flow: Flow, operation: Operation, nowUs: number): void;
   fact?(flow: Flow, key: string, value: string, nowUs: number): void;
   violation?(flow: Flow, protocol: string, reason: string, nowUs: number): void;
   /** Everything that is kept: windows by name, and other plain data. */

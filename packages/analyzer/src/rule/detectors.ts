@@ -9,9 +9,11 @@ import { createChurnDetector } from './churn-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
+import { createDnsSpoofingDetector } from './dns-spoofing-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
 import { createForgedDetector } from './forged-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
+import { createIcmpDetector } from './icmp-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
 import { createMessageFloodDetector } from './message-flood-detector.ts';
@@ -50,9 +52,11 @@ export function createDetectors(
     createAccessDetector(rules, internal, report),
     createBeaconDetector(rules, internal, report),
     createDnsDetector(rules, report),
+    createDnsSpoofingDetector(rules, report),
+    createIcmpDetector(rules, report),
     createLateralDetector(rules, report),
     createDirectoryDetector(rules, report),
-    createTransferDetector(rules, report),
+    createTransferDetector(rules, internal, report),
     createWebDetector(rules, report),
     createViolationDetector(rules, report),
     createOtDetector(rules, report),

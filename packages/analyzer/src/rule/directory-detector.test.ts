@@ -59,6 +59,15 @@ describe('a directory', () => {
   });
 });
 
+it('a directory that hands out Java code is an exploit, on any port', () => {
+  const bind = message(element(0x60, [2, 1, 3], string(4, ''), string(0x80, '')));
+  const entry = message(element(0x64, string(4, 'a'), element(0x30, element(0x30, string(4, 'javaCodeBase'), element(0x31, string(4, 'http://10.0.0.66/')))))); // prettier-ignore
+  for (const port of [389, 1389]) {
+    const lines = [['>', Buffer.from(bind)], ['>', Buffer.from(search(present('objectClass'), 0))], ['<', Buffer.from(entry)]] as ['>' | '<', Buffer][]; // prettier-ignore
+    expect(alerts('exploit', new Rig().add(connection(`${SERVER}:5000`, `${CLIENT}:${port}`, lines, 0)))).toMatchObject([{ severity: 'high', source: SERVER, destination: CLIENT }]); // prettier-ignore
+  }
+});
+
 describe('a ticket', () => {
   const asked = (...types: number[][]): Alert[] => {
     const payload = Uint8Array.from(element(0x6a, element(0x30, element(0xa4, element(0x30, element(0xa8, element(0x30, ...types))))))); // prettier-ignore

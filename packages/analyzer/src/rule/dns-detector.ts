@@ -2,17 +2,21 @@
  * DNS tunnelling: data carried in names. Many different, long, random-looking names under one domain, asked by one client; nobody types those. Names that
  * are looked up once and do not exist, one after another (a domain generation algorithm), are told as well.
  */
+import type { Severity } from '../alert/finding.ts';
 import type { Detector, Report } from './detector.ts';
 import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
+/** A quarter of the names is a suspicion. */
+const EARLY_SHARE = 4;
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
 /** Types that tools use, to move data or to break resolvers. */
 const UNUSUAL_TYPES: ReadonlySet<string> = new Set(['query-sig', 'query-null', 'query-any', 'query-wks']);
 const ZONE_TRANSFERS: ReadonlySet<string> = new Set(['query-axfr', 'query-ixfr']);
 /** Who answered questions so lately is a DNS server, and may copy zones from another. */
+const DNS_PORT = 53;
 const SERVER_US = 86_400_000_000;
 /** Records that carry text are asked for now and then, not all the time. */
 const CARRIERS_MIN = 20;
@@ -42,7 +46,9 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       }
       if (ZONE_TRANSFERS.has(operation.name) && servers.peek(flow.client, nowUs) === undefined)
         found('dns-zone-transfer', 'A zone is asked for by a host that is no DNS server', domain, nowUs, `${flow.client} asks ${flow.server} for all of ${name} (${operation.name.slice(6)})`, 'medium'); // prettier-ignore
-      if (UNUSUAL_TYPES.has(operation.name))
+      // Who announces a name to its neighbours asks them for any record of it first (RFC 6762, section 8.1).
+      const isAmongNeighbours = flow.serverPort !== DNS_PORT;
+      if (!isAmongNeighbours && UNUSUAL_TYPES.has(operation.name))
         found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
       if (operation.name === 'query-txt' || operation.name === 'query-null') {
         const window = carriers.add(`${flow.client} ${domain}`, nowUs, name);
@@ -52,8 +58,9 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
       if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
       const window = names.add(`${flow.client} ${domain}`, nowUs, name);
-      if (memberCount(window) < rule.queries) return;
-      found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
+      if (memberCount(window) < Math.ceil(rule.queries / EARLY_SHARE)) return;
+      const severity = memberCount(window) < rule.queries ? 'medium' : rule.severity;
+      found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`, severity); // prettier-ignore
 
       function found(
         kind: string,
@@ -61,7 +68,7 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
         domain: string,
         fromUs: number,
         evidence: string,
-        severity = rule.severity,
+        severity: Severity = rule.severity,
       ): void {
         report(
           {

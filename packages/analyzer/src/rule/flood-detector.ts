@@ -22,6 +22,8 @@ const ICMP_ECHO = 8;
 /** Ports that announce themselves to groups. */
 const GROUP_PORTS: ReadonlySet<number> = new Set([69, 123, 137, 427, 520, 1900, 3702, 5353, 5683, 10001]);
 const REFLECTORS_MIN = 4;
+/** One connection accepted out of sight for so many that look half open. */
+const ASYMMETRIC_SHARE = 10;
 const SPRAY_SENDERS_MIN = 20;
 /** Share of packets that were answered, below which nobody wants them. */
 const ANSWERED_SHARE = 0.1;
@@ -35,6 +37,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
   const udp = new KeyedWindows(rules.udp_flood.within * 1000);
   const icmp = new KeyedWindows(rules.icmp_flood.within * 1000);
   const reflected = new KeyedWindows(rules.reflection.within * 1000);
+  const elsewhere = new KeyedWindows(rules.syn_flood.within * 1000);
 
   function found(
     rule:
@@ -84,23 +87,39 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     );
   }
 
+  /**
+   * Whether the server, or servers at large, are seen to accept connections whose opening was not seen: the two directions come by different ways, only
+   * one of which is mirrored. What looks half open then is the mirror's half.
+   */
+  function isAsymmetric(server: string, opened: number, nowUs: number): boolean {
+    const all = everywhere.peek('', nowUs);
+    const isAllOver =
+      all !== undefined && acceptedElsewhere('', nowUs) * ASYMMETRIC_SHARE >= all.count - all.other;
+    return isAllOver || acceptedElsewhere(server, nowUs) * ASYMMETRIC_SHARE >= opened;
+  }
+
+  function acceptedElsewhere(server: string, nowUs: number): number {
+    return elsewhere.peek(server, nowUs)?.count ?? 0;
+  }
+
   function onSyn(flow: Flow, nowUs: number): void {
     const { server, serverPort: port } = flow;
     const service = opened.add(`${server} ${port}`, nowUs, flow.client);
     const { half_open: limit } = rules.syn_flood;
     const halfOpen = service.count - service.other;
-    if (rules.syn_flood.enabled && halfOpen >= limit && halfOpen >= HALF_OPEN_SHARE * service.count) {
+    const isFlood = halfOpen >= limit && halfOpen >= HALF_OPEN_SHARE * service.count;
+    if (rules.syn_flood.enabled && isFlood && !isAsymmetric(server, halfOpen, nowUs)) {
       const source = memberCount(service) === 1 ? flow.client : '';
       found('syn_flood', service, flow, { source, destination: server, port }, 'SYN flood', `${halfOpen} of ${service.count} connections to ${server} port ${port} in ${seconds(service, nowUs)}, from ${memberCount(service)} addresses, were opened and not finished`, nowUs); // prettier-ignore
     }
     const host = openedHost.add(server, nowUs, flow.client);
     const hostHalfOpen = host.count - host.other;
-    if (rules.syn_flood.enabled && hostHalfOpen >= limit && memberCount(host) >= limit / 2 && hostHalfOpen >= HALF_OPEN_SHARE * host.count)
+    if (rules.syn_flood.enabled && hostHalfOpen >= limit && memberCount(host) >= limit / 2 && hostHalfOpen >= HALF_OPEN_SHARE * host.count && !isAsymmetric(server, hostHalfOpen, nowUs))
       found('syn_flood', host, flow, { source: '', destination: server, port: -1 }, 'SYN flood', `${hostHalfOpen} of ${host.count} connections to ${server} in ${seconds(host, nowUs)}, from ${memberCount(host)} addresses, were opened and not finished`, nowUs); // prettier-ignore
     // From everywhere to everywhere: addresses that are made up.
     const all = everywhere.add('', nowUs, flow.client);
     const spoofed = all.count - all.other;
-    if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && memberCount(all) >= spoofed / 2 && spoofed >= 0.9 * all.count)
+    if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && memberCount(all) >= spoofed / 2 && spoofed >= 0.9 * all.count && !isAsymmetric('', spoofed, nowUs))
       found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${memberCount(all)} addresses, were never answered`, nowUs); // prettier-ignore
     knock(flow, nowUs);
     const client = connections.add(`${flow.client} ${server} ${port}`, nowUs);
@@ -113,12 +132,12 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const victim = flow.wasReversed ? flow.client : flow.server;
     const window = knocks.add(victim, nowUs, flow.wasReversed ? flow.server : flow.client);
     const { enabled, sources } = rules.scan_distributed;
-    if (enabled && memberCount(window) >= sources)
+    if (enabled && memberCount(window) >= sources && !isAsymmetric(victim, window.count, nowUs))
       found('scan_distributed', window, flow, { source: '', destination: victim, port: -1 }, 'Many strangers knock at one host', `${memberCount(window)} addresses tried ${victim} in ${seconds(window, nowUs)} and came to nothing`, nowUs, !flow.wasReversed); // prettier-ignore
   }
 
   return {
-    state: { opened, openedHost, everywhere, knocks, connections, udp, icmp, reflected },
+    state: { opened, openedHost, everywhere, knocks, connections, udp, icmp, reflected, elsewhere },
 
     flowAnswered(flow, nowUs) {
       if (flow.protocol !== PROTO_TCP) return;
@@ -146,7 +165,10 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
           // A repeated SYN is the same connection.
           if (isFromClient && flow.startUs === nowUs && !isGroupAddress(server)) onSyn(flow, nowUs);
         } else if (flow.wasReversed && !isFromClient) {
-          if (flow.startUs === nowUs) knock(flow, nowUs);
+          if (flow.startUs === nowUs) {
+            knock(flow, nowUs);
+            for (const key of ['', server]) elsewhere.add(key, nowUs);
+          }
           onReflection(flow, nowUs);
         }
         return;

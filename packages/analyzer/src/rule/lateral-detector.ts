@@ -59,6 +59,8 @@ const EXPLOITS: Readonly<Record<string, string>> = {
 const SQL_BROWSER_PORT = 1434;
 const SLAMMER_BYTES_MIN = 97;
 const AROUND_US = 30_000_000;
+/** RpcAddPrinterDriverEx ([MS-RPRN], 3.1.4.4.8): the server loads what it is given, as SYSTEM. */
+const ADD_PRINTER_DRIVER = 'spoolss:89';
 const EXECUTABLE = /\.(exe|dll|bat|cmd|ps1|vbs|scr|sys|msi|hta)$/i;
 const ADMIN_SHARE = /\\(admin\$|c\$|d\$)$/i;
 /** A transaction in so many pieces is what overflows the server's buffer (MS17-010). */
@@ -138,6 +140,8 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
         if (rules.exploit.enabled && secondaries >= SECONDARIES_MIN)
           found('exploit', 'SMB transaction in many pieces (MS17-010)', rules.exploit.severity, 'T0866', flow, `${secondaries} pieces (${operation.name}) from ${flow.client}`, nowUs); // prettier-ignore
       }
+      if (operation.name === ADD_PRINTER_DRIVER && !operation.isResponse && rules.remote_administration.enabled)
+        found('remote-administration', 'A printer driver is put on another machine (PrintNightmare)', rules.remote_administration.severity, 'T0866', flow, `${flow.client} calls RpcAddPrinterDriverEx at ${flow.server}`, nowUs); // prettier-ignore
       if (operation.name.startsWith('unknown:') && !operation.isResponse && rules.remote_administration.enabled)
         found('remote-administration', 'Procedures of another machine are called', 'low', 'T0866', flow, `${flow.client} calls procedure ${operation.name.slice(8)} of an interface whose name was not seen, at ${flow.server}`, nowUs); // prettier-ignore
       if (operation.name.startsWith('netlogon:') && !operation.isResponse) {

@@ -89,7 +89,7 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
         count(flow, flow.service, 'short connections, as after refused logins,', nowUs);
     },
 
-    operation(flow, operation, nowUs, isFromClient) {
+    operation(flow, operation, nowUs) {
       const refusal = REFUSALS[operation.protocol];
       if (refusal === undefined) return;
       const { protocol } = operation;
@@ -97,10 +97,10 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
       if (protocol === 'mqtt' && operation.name !== 'connect') return;
       if (protocol === 'http') {
         const isLogin =
-          isFromClient &&
+          operation.isFromClient &&
           operation.name === 'post' &&
           mayBeLogin(flow.facts['content-type'], operation.object);
-        const isRefused = !isFromClient && refusal.test(operation.exception);
+        const isRefused = !operation.isFromClient && refusal.test(operation.exception);
         if (!isLogin && !isRefused) return;
         const window = httpAttempts.add(`${flow.client} ${flow.server} ${flow.serverPort} ${isLogin ? operation.object.split('?')[0] : ''}`, nowUs); // prettier-ignore
         if (rules.http_brute_force.enabled && window.count >= rules.http_brute_force.attempts)

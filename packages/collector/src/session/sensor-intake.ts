@@ -15,50 +15,19 @@ import type { Frame } from '@tapline/shared/tunnel/frame.ts';
 import { broken } from '@tapline/shared/tunnel/frame.ts';
 import { decodeGap, type Gap, type Hello, type Lane, type Report } from '@tapline/shared/tunnel/messages.ts';
 import { batchTimeSpan, capturedBytesOf, decodeBatch } from '@tapline/shared/tunnel/packet-batch.ts';
-import { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
+import type { SequenceTracker } from '@tapline/shared/tunnel/sequence.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { DiskLimit } from './disk-limit.ts';
 import { EdgeDesk } from './edge-desk.ts';
+import { EpochTable } from './epoch-table.ts';
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 import type { GapEntry } from './gap-list.ts';
-import type { EpochMark, OneWayProgress } from './resume-point.ts';
+import { newIntakeCounters, type IntakeCounters } from './intake-counters.ts';
+import type { OneWayProgress } from './resume-point.ts';
 import type { SensorStore } from './sensor-store.ts';
 
-/**
- * Epochs remembered per sensor, those used last: twice what one HELLO can name, so that a forwarder that is restarted
- * many times while its spool drains stays exact. 512 × 45 bytes = 23 KiB in a resume point.
- */
-const EPOCHS_MAX = 512;
 /** What a gap weighs among the uncommitted bytes. */
 const GAP_BYTES = 256;
-
-export interface IntakeCounters {
-  batches: number;
-  packets: number;
-  /** Captured bytes of the packets. */
-  bytes: number;
-  /** Bytes of BATCH frames' payloads as they came. */
-  wireBytes: number;
-  /** Frames that had been received before. */
-  duplicateFrames: number;
-  gaps: number;
-  /** Packets the sensor reported as lost. */
-  gapPackets: number;
-  gapBytes: number;
-  /** Frames that the sensor no longer had when this collector asked: an unknown number of packets. */
-  missingFrames: number;
-  /** Ranges that a one-way link lost, and the packets in them. */
-  losses: number;
-  lostPackets: number;
-  lostBytes: number;
-  /** Frames that another collector acknowledged before the sensor came here. */
-  elsewhereFrames: number;
-  /** Of types that this version does not know: skipped. */
-  unknownFrames: number;
-  sessions: number;
-  commits: number;
-  commitsFailed: number;
-}
 
 /** What the intake needs of the connection it serves. */
 export interface AttachedSession {
@@ -119,10 +88,7 @@ export class SensorIntake {
   readonly #events: IntakeEvents;
   readonly #commit: GroupCommit;
   readonly #diskLimit: DiskLimit;
-  /** Newest last. */
-  readonly #epochs = new Map<string, SequenceTracker>();
-  /** Of the epochs that came one way. */
-  readonly #progress = new Map<string, OneWayProgress>();
+  readonly #epochs: EpochTable;
   /** Of the session there is: what the lane number in a frame's header stands for. */
   readonly #lanes = new Map<number, OpenLane>();
   #session: AttachedSession | null = null;
@@ -137,10 +103,7 @@ export class SensorIntake {
     this.store = store;
     this.#clock = dependencies.clock;
     this.#events = dependencies.events;
-    for (const { epoch, sequence, oneWay } of store.marks.toReversed()) {
-      this.#epochs.set(epoch, new SequenceTracker(sequence));
-      if (oneWay !== undefined) this.#progress.set(epoch, oneWay);
-    }
+    this.#epochs = new EpochTable(store.marks);
     this.#diskLimit = new DiskLimit(store, this.#clock, {
       reached: (bytesMax) => this.#events.diskLimitReached?.({ sensor, bytesMax }),
       left: (bytes) => {
@@ -190,7 +153,7 @@ export class SensorIntake {
 
   /** A lane begins, or its number is used again for another epoch. */
   openLane({ lane, epoch, firstSequence, durableHere = firstSequence - 1 }: Lane): LanePosition {
-    const tracker = this.#enterEpoch(epoch);
+    const tracker = this.#epochs.enter(epoch);
     const first = tracker.next;
     const skipped = tracker.skipTo(firstSequence);
     // What this collector once acknowledged and no longer knows is lost; the rest is in another collector's archive.
@@ -259,7 +222,7 @@ export class SensorIntake {
   /** One way: frames that will never come. `sequences` begins with the epoch's next one. */
   takeLost(epoch: string, lost: LostRange): void {
     const { sequences, packets, bytes } = lost;
-    this.#enterEpoch(epoch).skipTo(sequences[1] + 1);
+    this.#epochs.enter(epoch).skipTo(sequences[1] + 1);
     this.counters.losses++;
     this.counters.lostPackets += packets;
     this.counters.lostBytes += bytes;
@@ -270,18 +233,17 @@ export class SensorIntake {
 
   /** One way: what the epoch stands for after the frame taken last. Called in the same turn. */
   noteProgress(epoch: string, progress: OneWayProgress): void {
-    this.#progress.set(epoch, progress);
+    this.#epochs.noteProgress(epoch, progress);
   }
 
   /** What is known of an epoch that came one way; null when it never did. */
   progressOf(epoch: string): (OneWayProgress & { readonly sequence: number }) | null {
-    const progress = this.#progress.get(epoch);
-    return progress === undefined ? null : { ...progress, sequence: this.#epochs.get(epoch)?.accepted ?? 0 };
+    return this.#epochs.progressOf(epoch);
   }
 
   /** The epochs of this key that came one way, in no order. */
   oneWayEpochs(keyId: number): readonly string[] {
-    return [...this.#progress].filter(([, progress]) => progress.keyId === keyId).map(([epoch]) => epoch);
+    return this.#epochs.oneWayOf(keyId);
   }
 
   /** Resolves when all that was accepted so far is durable and acknowledged. */
@@ -315,19 +277,6 @@ export class SensorIntake {
     this.counters.duplicateFrames++;
   }
 
-  #enterEpoch(epoch: string): SequenceTracker {
-    const tracker = this.#epochs.get(epoch) ?? new SequenceTracker(0);
-    // Moved to the end, as the newest.
-    this.#epochs.delete(epoch);
-    this.#epochs.set(epoch, tracker);
-    const oldest = this.#epochs.keys().next().value;
-    if (this.#epochs.size > EPOCHS_MAX && oldest !== undefined) {
-      this.#epochs.delete(oldest);
-      this.#progress.delete(oldest);
-    }
-    return tracker;
-  }
-
   #noteMissing(epoch: string, first: number, frames: number): void {
     this.counters.missingFrames += frames;
     this.store.writeGap({
@@ -345,15 +294,9 @@ export class SensorIntake {
   }
 
   async #commitNow(): Promise<void> {
-    const marks: EpochMark[] = [];
-    const accepted: [SequenceTracker, number][] = [];
-    for (const [epoch, tracker] of this.#epochs) {
-      const oneWay = this.#progress.get(epoch);
-      marks.unshift({ epoch, sequence: tracker.accepted, ...(oneWay === undefined ? {} : { oneWay }) });
-      accepted.push([tracker, tracker.accepted]);
-    }
-    await this.store.commit(marks);
-    for (const [tracker, sequence] of accepted) tracker.markDurable(sequence);
+    const snapshot = this.#epochs.snapshot();
+    await this.store.commit(snapshot.marks);
+    snapshot.markDurable();
     this.counters.commits++;
   }
 }
@@ -378,26 +321,4 @@ function takeSequence(tracker: SequenceTracker, first: number, last: number): bo
   if (judgement === 'ahead')
     throw broken('sequence', 'frames are missing from the stream', { expected: tracker.next, found: first });
   return judgement === 'accept';
-}
-
-function newIntakeCounters(): IntakeCounters {
-  return {
-    batches: 0,
-    packets: 0,
-    bytes: 0,
-    wireBytes: 0,
-    duplicateFrames: 0,
-    gaps: 0,
-    gapPackets: 0,
-    gapBytes: 0,
-    missingFrames: 0,
-    losses: 0,
-    lostPackets: 0,
-    lostBytes: 0,
-    elsewhereFrames: 0,
-    unknownFrames: 0,
-    sessions: 0,
-    commits: 0,
-    commitsFailed: 0,
-  };
 }

@@ -1,4 +1,5 @@
 /** What a lane remembers of one of its segments: which frames it holds, and what they stand for. Numbers only, no file. */
+import type { Gap } from '@tapline/shared/tunnel/messages.ts';
 import type { SpooledFrame } from './spool-segment.ts';
 
 export interface Segment {
@@ -47,7 +48,7 @@ export function queuedPackets(frame: SpooledFrame): number {
 }
 
 /** `null` as soon as one of them is: what nobody knows cannot be added up. */
-export function sum(...numbers: readonly (number | null)[]): number | null {
+function sum(...numbers: readonly (number | null)[]): number | null {
   return numbers.reduce<number | null>((total, n) => (total === null || n === null ? null : total + n), 0);
 }
 
@@ -65,4 +66,44 @@ export function add(segment: Segment, frame: SpooledFrame): void {
     segment.capturedBytes += frame.capturedBytes ?? 0;
   }
   segment.frames?.push(frame);
+}
+
+/** What a segment is behind those of its frames that `kept` has: only its totals are known. */
+export function restOf(segment: Segment, kept: Segment): Segment {
+  return {
+    ...segment,
+    first: kept.last + 1,
+    bytes: segment.bytes - kept.bytes,
+    packets: segment.packets - kept.packets,
+    capturedBytes: segment.capturedBytes - kept.capturedBytes,
+    frames: null,
+  };
+}
+
+/** What stands for the sequences that are missing between two segments; how many packets, nobody knows. */
+export function gapBetween(previous: Segment, next: Segment): Gap {
+  const { toNs: fromNs } = previous;
+  const toNs = next.fromNs > fromNs ? next.fromNs : fromNs;
+  return {
+    firstSequence: previous.last + 1,
+    fromNs: String(fromNs),
+    toNs: String(toNs),
+    packets: null,
+    bytes: null,
+    reason: 'spool-damaged',
+  };
+}
+
+/** What stands for a segment that is given up, and for the gap right before it where there is one to swallow. */
+export function gapInPlaceOf(segment: Segment, before: Segment | null, reason: string): Gap {
+  const fromNs = before !== null && before.fromNs < segment.fromNs ? before.fromNs : segment.fromNs;
+  const toNs = before !== null && before.toNs > segment.toNs ? before.toNs : segment.toNs;
+  return {
+    firstSequence: before?.first ?? segment.first,
+    fromNs: String(fromNs),
+    toNs: String(toNs),
+    packets: sum(segment.packets, segment.gapPackets, before === null ? 0 : before.gapPackets),
+    bytes: sum(segment.capturedBytes, segment.gapBytes, before === null ? 0 : before.gapBytes),
+    reason,
+  };
 }

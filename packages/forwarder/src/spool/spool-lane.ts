@@ -12,15 +12,18 @@ import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { errnoOf, type Files } from '@tapline/shared/system/files.ts';
 import { encodeGap } from '@tapline/shared/tunnel/messages.ts';
 import type { FrameStore, FrameTotals, QueuedFrame } from './frame-queue.ts';
-import { add, gapSegment, newSegment, queuedPackets, sum, type Segment } from './lane-segment.ts';
+import { LaneFiles } from './lane-files.ts';
 import {
-  describeSpooled,
-  firstSequenceOf,
-  readSpooled,
-  segmentNameOf,
-  walkSegment,
-  type SpooledFrame,
-} from './spool-segment.ts';
+  add,
+  gapBetween,
+  gapInPlaceOf,
+  gapSegment,
+  newSegment,
+  queuedPackets,
+  restOf,
+  type Segment,
+} from './lane-segment.ts';
+import { describeSpooled, type SpooledFrame } from './spool-segment.ts';
 
 /** At 100 Mbit/s of OT traffic that shrinks 5 times, seven seconds: what one acknowledgement too few costs in disk. */
 export const SEGMENT_BYTES = 16 * 1024 * 1024;
@@ -41,10 +44,9 @@ export interface SpoolLaneOwner {
 }
 
 export class SpoolLane implements FrameStore {
-  readonly directory: string;
   /** The number in the frames' headers. */
   readonly lane: number;
-  readonly #files: Files;
+  readonly #files: LaneFiles;
   readonly #owner: SpoolLaneOwner;
   #segments: Segment[] = [];
   /** Acknowledged within the first segment. */
@@ -53,16 +55,15 @@ export class SpoolLane implements FrameStore {
   #acknowledgedBytes = 0;
   #packets = 0;
   #bytes = 0;
-  #writer = -1;
-  /** Segments written since the last sync, by their first sequence. */
-  #unsynced = new Set<number>();
-  #reader: { first: number; descriptor: number } | null = null;
 
   constructor(directory: string, lane: number, files: Files, owner: SpoolLaneOwner) {
-    this.directory = directory;
+    this.#files = new LaneFiles(directory, files);
     this.lane = lane;
-    this.#files = files;
     this.#owner = owner;
+  }
+
+  get directory(): string {
+    return this.#files.directory;
   }
 
   get first(): number {
@@ -93,14 +94,7 @@ export class SpoolLane implements FrameStore {
 
   /** Reads what an earlier life has left, repairs it, and takes note that everything up to `acknowledged` has arrived. */
   load(acknowledged: number): void {
-    const found = this.#files
-      .list(this.directory)
-      .flatMap((name) => {
-        const first = firstSequenceOf(name);
-        if (first === null) this.#files.remove(`${this.directory}/${name}`);
-        return first === null ? [] : [first];
-      })
-      .sort((a, b) => a - b);
+    const found = this.#files.list();
     for (const [index, first] of found.entries()) this.#loadSegment(first, index === found.length - 1);
     this.acknowledge(acknowledged);
   }
@@ -111,7 +105,7 @@ export class SpoolLane implements FrameStore {
     assert(this.#segments.length === 0 || frame.sequence > this.last, 'a frame was spooled out of sequence');
     try {
       let segment = this.#segments.at(-1);
-      if (segment === undefined || this.#writer < 0 || segment.bytes + byteLength > SEGMENT_BYTES)
+      if (segment === undefined || !this.#files.isWriting || segment.bytes + byteLength > SEGMENT_BYTES)
         segment = this.#createSegment(describeSpooled(frame.bytes, 0).first);
       this.#write(segment, frame.bytes);
     } catch (error) {
@@ -129,7 +123,7 @@ export class SpoolLane implements FrameStore {
     try {
       const frame = this.#framesOf(segment).find(({ last }) => last >= sequence);
       if (frame === undefined) return this.#loseFrom(index, sequence);
-      const bytes = readSpooled(this.#files, this.#descriptorOf(segment), frame);
+      const bytes = this.#files.read(segment.first, frame);
       return { sequence: frame.last, bytes, packetCount: queuedPackets(frame) };
     } catch (error) {
       // The disk's errors and ours for what it gave back; a bug is neither.
@@ -157,54 +151,37 @@ export class SpoolLane implements FrameStore {
   dropOldest(sentUpTo: number): boolean {
     const index = this.#segments.findIndex(({ first, isGap }) => first > sentUpTo && !isGap);
     if (index < 0) return false;
-    if (index === this.#segments.length - 1) this.#closeWriter();
+    if (index === this.#segments.length - 1) this.#files.closeWriter();
     this.#becomeGap(index, 'spool-full', sentUpTo);
     return true;
   }
 
   /** Makes what was written so far survive a power failure. */
-  async sync(): Promise<void> {
-    const written = this.#unsynced;
-    if (written.size === 0) return;
-    this.#unsynced = new Set();
-    for (const first of written) await this.#files.sync(this.#pathOf(first));
-    await this.#files.syncDirectory(this.directory);
+  sync(): Promise<void> {
+    return this.#files.sync();
   }
 
   /** Lets go of the files; they stay. */
   close(): void {
-    this.#closeWriter();
-    this.#closeReader();
+    this.#files.closeWriter();
+    this.#files.closeReader();
   }
 
   /** Takes the empty lane away. */
   remove(): void {
     assert(this.#segments.length === 0, 'a lane with frames was removed');
     this.close();
-    if (this.#files.exists(this.directory)) this.#files.removeDirectory(this.directory);
-  }
-
-  #pathOf(first: number): string {
-    return `${this.directory}/${segmentNameOf(first)}`;
+    this.#files.removeDirectory();
   }
 
   #loadSegment(first: number, isNewest: boolean): void {
-    const path = this.#pathOf(first);
     // A gap was drawn over several segments, and the process died before the last of them was taken away.
     if (this.#segments.length > 0 && first <= this.last) {
-      this.#files.remove(path);
+      this.#files.remove(first);
       return;
     }
-    const descriptor = this.#files.open(path);
-    try {
-      const { frames, soundBytes } = walkSegment(this.#files, descriptor, first, isNewest);
-      if (soundBytes < this.#files.byteLength(descriptor)) this.#files.truncate(descriptor, soundBytes);
-      const [head] = frames;
-      if (head === undefined) this.#files.remove(path);
-      else this.#adopt(first, frames);
-    } finally {
-      this.#files.close(descriptor);
-    }
+    const frames = this.#files.repair(first, isNewest);
+    if (frames.length > 0) this.#adopt(first, frames);
   }
 
   #adopt(first: number, frames: readonly SpooledFrame[]): void {
@@ -215,99 +192,46 @@ export class SpoolLane implements FrameStore {
     if (!isGap) for (const frame of frames) add(segment, frame);
     // Of those that were found, only the one that is read next keeps the places of its frames.
     segment.frames = null;
-    if (previous !== undefined && first > previous.last + 1)
-      this.#insertGap(previous.last + 1, first - 1, previous.toNs, segment.fromNs);
+    if (previous !== undefined && first > previous.last + 1) this.#insertGap(previous, segment);
     this.#segments.push(segment);
     this.#count(segment.packets, segment.bytes);
   }
 
   /** Sequences that are missing between two segments: something took the file away, or damaged it. */
-  #insertGap(first: number, last: number, fromNs: bigint, toNs: bigint): void {
-    const gap = encodeGap(
-      {
-        firstSequence: first,
-        fromNs: String(fromNs),
-        toNs: String(toNs > fromNs ? toNs : fromNs),
-        packets: null,
-        bytes: null,
-        reason: 'spool-damaged',
-      },
-      last,
-      this.lane,
-    );
-    this.#files.close(this.#writeFile(this.#pathOf(first), gap));
+  #insertGap(previous: Segment, next: Segment): void {
+    const first = previous.last + 1;
+    const gap = encodeGap(gapBetween(previous, next), next.first - 1, this.lane);
+    this.#files.write(this.#files.pathOf(first), gap);
     this.#segments.push(gapSegment(describeSpooled(gap, 0)));
     this.#count(0, gap.byteLength);
-    this.#owner.lost({ reason: 'spool-damaged', packets: 0, path: this.#pathOf(first) });
+    this.#owner.lost({ reason: 'spool-damaged', packets: 0, path: this.#files.pathOf(first) });
   }
 
   #createSegment(first: number): Segment {
-    this.#closeWriter();
-    const previous = this.#segments.at(-1);
+    this.#files.create(first, this.#segments.length === 0);
     // A long outage makes thousands of segments; where their frames stand is found again when it is their turn.
-    if (previous === undefined) this.#files.makeDirectory(this.directory);
-    else if (this.#segments.length > 1) previous.frames = null;
-    this.#writer = this.#files.create(this.#pathOf(first));
+    const previous = this.#segments.at(-1);
+    if (previous !== undefined && this.#segments.length > 1) previous.frames = null;
     const segment = newSegment(first);
     this.#segments.push(segment);
     return segment;
   }
 
-  /** A frame that does not fit whole leaves no trace. */
   #write(segment: Segment, bytes: Uint8Array): void {
     try {
-      let offset = 0;
-      while (offset < bytes.byteLength)
-        offset += this.#files.write(
-          this.#writer,
-          bytes,
-          offset,
-          bytes.byteLength - offset,
-          segment.bytes + offset,
-        );
+      this.#files.append(segment.first, segment.bytes, bytes);
     } catch (error) {
-      if (segment.bytes > 0) this.#files.truncate(this.#writer, segment.bytes);
-      else this.#abandonSegment(segment);
+      if (segment.bytes === 0) this.#segments.pop();
       throw error;
     }
-    this.#unsynced.add(segment.first);
     const frame = describeSpooled(bytes, segment.bytes);
     add(segment, frame);
     segment.isGap = false;
     this.#count(queuedPackets(frame), bytes.byteLength);
   }
 
-  #abandonSegment(segment: Segment): void {
-    this.#files.close(this.#writer);
-    this.#writer = -1;
-    this.#segments.pop();
-    this.#files.remove(this.#pathOf(segment.first));
-  }
-
   #framesOf(segment: Segment): SpooledFrame[] {
-    if (segment.frames === null) {
-      const { frames } = walkSegment(this.#files, this.#descriptorOf(segment), segment.first, false);
-      segment.frames = frames;
-    }
-    return segment.frames;
-  }
-
-  #descriptorOf(segment: Segment): number {
-    if (this.#reader?.first !== segment.first) {
-      this.#closeReader();
-      this.#reader = { first: segment.first, descriptor: this.#files.open(this.#pathOf(segment.first)) };
-    }
-    return this.#reader.descriptor;
-  }
-
-  #closeWriter(): void {
-    if (this.#writer >= 0) this.#files.close(this.#writer);
-    this.#writer = -1;
-  }
-
-  #closeReader(): void {
-    if (this.#reader !== null) this.#files.close(this.#reader.descriptor);
-    this.#reader = null;
+    return (segment.frames ??= this.#files.walk(segment.first));
   }
 
   #acknowledgeWithin(segment: Segment, sequence: number): void {
@@ -321,9 +245,8 @@ export class SpoolLane implements FrameStore {
   }
 
   #removeFirst(segment: Segment): void {
-    if (this.#segments.length === 1) this.#closeWriter();
-    if (this.#reader?.first === segment.first) this.#closeReader();
-    this.#files.remove(this.#pathOf(segment.first));
+    if (this.#segments.length === 1) this.#files.closeWriter();
+    this.#files.remove(segment.first);
     this.#segments.shift();
     this.#acknowledged = this.#acknowledgedPackets = this.#acknowledgedBytes = 0;
     this.#count(-segment.packets, -segment.bytes);
@@ -333,7 +256,7 @@ export class SpoolLane implements FrameStore {
   #loseFrom(index: number, sequence: number): QueuedFrame {
     const segment = this.#segments[index] as Segment;
     const sound = (segment.frames ?? []).filter(({ last }) => last < sequence);
-    if (index === this.#segments.length - 1) this.#closeWriter();
+    if (index === this.#segments.length - 1) this.#files.closeWriter();
     if (sound.length > 0) this.#split(index, sound);
     this.#becomeGap(sound.length > 0 ? index + 1 : index, 'spool-damaged', Infinity);
     return this.read(sequence);
@@ -344,18 +267,8 @@ export class SpoolLane implements FrameStore {
     const segment = this.#segments[index] as Segment;
     const kept = newSegment(segment.first);
     for (const frame of sound) add(kept, frame);
-    const descriptor = this.#files.open(this.#pathOf(segment.first));
-    this.#files.truncate(descriptor, kept.bytes);
-    this.#files.close(descriptor);
-    const rest: Segment = {
-      ...segment,
-      first: kept.last + 1,
-      bytes: segment.bytes - kept.bytes,
-      packets: segment.packets - kept.packets,
-      capturedBytes: segment.capturedBytes - kept.capturedBytes,
-      frames: null,
-    };
-    this.#segments.splice(index, 1, kept, rest);
+    this.#files.cut(segment.first, kept.bytes);
+    this.#segments.splice(index, 1, kept, restOf(segment, kept));
   }
 
   /** Replaces a segment by one GAP, which swallows one right before it that was not sent either. */
@@ -364,40 +277,14 @@ export class SpoolLane implements FrameStore {
     const previous = this.#segments[index - 1];
     const merged = previous?.isGap === true && previous.first > sentUpTo ? previous : null;
     const first = merged?.first ?? segment.first;
-    const fromNs = merged !== null && merged.fromNs < segment.fromNs ? merged.fromNs : segment.fromNs;
-    const toNs = merged !== null && merged.toNs > segment.toNs ? merged.toNs : segment.toNs;
-    const gap = encodeGap(
-      {
-        firstSequence: first,
-        fromNs: String(fromNs),
-        toNs: String(toNs),
-        packets: sum(segment.packets, segment.gapPackets, merged === null ? 0 : merged.gapPackets),
-        bytes: sum(segment.capturedBytes, segment.gapBytes, merged === null ? 0 : merged.gapBytes),
-        reason,
-      },
-      segment.last,
-      this.lane,
-    );
-    // Beside, then over: whatever happens in between, each sequence is still spoken for once.
-    const hidden = `${this.#pathOf(first)}.new`;
-    this.#files.close(this.#writeFile(hidden, gap));
-    this.#closeReader();
-    this.#files.rename(hidden, this.#pathOf(first));
-    if (this.#files.exists(this.#pathOf(segment.first)) && first !== segment.first)
-      this.#files.remove(this.#pathOf(segment.first));
+    const gap = encodeGap(gapInPlaceOf(segment, merged, reason), segment.last, this.lane);
+    // First over the oldest, then the others away: whatever happens in between, each sequence is still spoken for once.
+    this.#files.replace(first, gap);
+    if (first !== segment.first && this.#files.exists(segment.first)) this.#files.remove(segment.first);
     const replacement = gapSegment(describeSpooled(gap, 0));
     this.#segments.splice(merged === null ? index : index - 1, merged === null ? 1 : 2, replacement);
     this.#count(-segment.packets, gap.byteLength - segment.bytes - (merged?.bytes ?? 0));
-    this.#owner.lost({ reason, packets: segment.packets, path: this.#pathOf(first) });
-  }
-
-  #writeFile(path: string, bytes: Uint8Array): number {
-    if (this.#files.exists(path)) this.#files.remove(path);
-    const descriptor = this.#files.create(path);
-    let offset = 0;
-    while (offset < bytes.byteLength)
-      offset += this.#files.write(descriptor, bytes, offset, bytes.byteLength - offset, offset);
-    return descriptor;
+    this.#owner.lost({ reason, packets: segment.packets, path: this.#files.pathOf(first) });
   }
 
   #count(packets: number, bytes: number): void {

@@ -6,53 +6,30 @@
  * - what is dropped becomes a GAP frame, which bears a sequence like a batch and is as sure to arrive;
  * - the capture never waits for the network: encoding, and a write to the spool, are all that `offer` costs.
  */
-import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { assert } from '@tapline/shared/base/assert.ts';
-import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
-import { RetrySchedule } from '@tapline/shared/base/retry-schedule.ts';
+import { OperatingError } from '@tapline/shared/base/errors.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import type { CodecName } from '@tapline/shared/tunnel/codec.ts';
 import { broken } from '@tapline/shared/tunnel/frame.ts';
-import {
-  SENSOR_NAME,
-  encodeGap,
-  encodeLane,
-  encodeReport,
-  type Refuse,
-  type Welcome,
-} from '@tapline/shared/tunnel/messages.ts';
-import { capturedBytesOf, encodeBatch, timeSpanOf } from '@tapline/shared/tunnel/packet-batch.ts';
+import { SENSOR_NAME, encodeLane, type Refuse, type Welcome } from '@tapline/shared/tunnel/messages.ts';
+import { capturedBytesOf } from '@tapline/shared/tunnel/packet-batch.ts';
 import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
-import type { Spool } from '../spool/spool.ts';
-import { CollectorList, collectorName, type Collector } from './collector-list.ts';
-import { dialTcp, type Dial } from './dial-tcp.ts';
-import { DownTime } from '../spool/down-time.ts';
+import { CollectorDialer } from './collector-dialer.ts';
+import { collectorName } from './collector-list.ts';
 import { untilDrained } from './drain-deadline.ts';
 import { acceptWelcome, helloOf, positionOf, type Introduction } from './handshake.ts';
-import { PreferredCollectors } from './preferred-collectors.ts';
-import { GapTally } from './gap-tally.ts';
-import { LaneTable, type Lane } from '../spool/lane-table.ts';
+import { OutgoingFrames } from './outgoing-frames.ts';
+import type { Lane, LaneTable } from '../spool/lane-table.ts';
 import { LinkRate } from './link-rate.ts';
 import { RoomWaiters } from './room-waiters.ts';
 import { UplinkConnection } from './uplink-connection.ts';
-import { newUplinkCounters, reportedCounters } from './uplink-counters.ts';
-import { QUEUE_BYTES_MAX, type Uplink, type UplinkDependencies, type UplinkOptions } from './uplink.ts';
+import { encodeUplinkReport, newUplinkCounters } from './uplink-counters.ts';
+import type { Uplink, UplinkDependencies, UplinkOptions } from './uplink.ts';
 
-const RETRY_FIRST_MS = 500;
-const RETRY_CAP_MS = 30_000;
-const CONNECT_TIMEOUT_MS = 10_000;
 const HEARTBEAT_INTERVAL_MS = 5_000;
 const IDLE_TIMEOUT_MS = 20_000;
 const REPORT_INTERVAL_MS = 10_000;
-const RETURN_AFTER_MS = 60_000;
-/** How long a change to a collector that is wanted more waits for the acknowledgements of the one that is left. */
-const LEAVE_MS = 5_000;
-/** A connection that held so long was a good one: the next loss starts again with the shortest wait. */
-const STABLE_MS = 5_000;
-/** A full queue takes batches again when it is three quarters full: one long gap instead of a thousand short ones. */
-const REFILL_SHARE = 0.75;
-/** Refusals that trying again in a second cannot change. */
-const LASTING_REFUSALS: ReadonlySet<string> = new Set(['version', 'hello', 'sensor', 'codec']);
 
 export class TunnelUplink implements Uplink {
   readonly counters = newUplinkCounters();
@@ -60,34 +37,22 @@ export class TunnelUplink implements Uplink {
   readonly #options: UplinkOptions;
   readonly #dependencies: UplinkDependencies;
   readonly #clock: TunnelClock;
-  readonly #dial: Dial;
-  readonly #queueBytesMax: number;
-  readonly #spool: Spool | null;
+  readonly #outgoing: OutgoingFrames;
   readonly #lanes: LaneTable;
-  readonly #downTime: DownTime;
-  readonly #collectors: CollectorList;
+  readonly #dialer: CollectorDialer;
   readonly #rate: LinkRate;
-  readonly #preferred: PreferredCollectors;
-  readonly #gap = new GapTally();
   readonly #room = new RoomWaiters();
-  readonly #aborter = new AbortController();
 
   #connection: UplinkConnection | null = null;
-  #openedAtMs = 0;
   /** How much of the connection's `sentBytes` is in the ledger. */
   #countedBytes = 0;
   #codec: CodecName;
-  #full = false;
   #state: 'idle' | 'running' | 'draining' | 'closed' = 'idle';
   #saidBye = false;
-  /** A collector that is wanted more, while the last acknowledgements of the present one are awaited. */
-  #returningTo: Collector | null = null;
   #finish: (() => void) | null = null;
   #isPumpArmed = false;
   #cancelPump: () => void = () => undefined;
-  #cancelRetry: () => void = () => undefined;
   #cancelReport: () => void = () => undefined;
-  #cancelLeave: () => void = () => undefined;
 
   /** Opens the spool: throws SPOOL_FAILED when that cannot be used. */
   constructor(options: UplinkOptions, dependencies: UplinkDependencies) {
@@ -98,53 +63,28 @@ export class TunnelUplink implements Uplink {
     this.#options = options;
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemTunnelClock;
-    this.#dial = dependencies.dial ?? dialTcp;
-    this.#queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
     this.#codec = options.compression;
     this.#rate = new LinkRate(options.rate ?? { bytesPerSecond: Infinity, windows: [] }, this.#clock);
-    const { retryFirstMs: firstMs = RETRY_FIRST_MS, retryCapMs: capMs = RETRY_CAP_MS } = options;
-    const retry = new RetrySchedule({ firstMs, capMs }, dependencies.random ?? Math.random);
-    this.#collectors = new CollectorList(options.collectors, retry);
-    this.#preferred = new PreferredCollectors(
-      {
-        intervalMs: options.returnAfterMs ?? RETURN_AFTER_MS,
-        timeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    this.#dialer = new CollectorDialer(options, dependencies, this.#clock, {
+      opened: (socket) => {
+        this.#greet(socket);
       },
-      {
-        clock: this.#clock,
-        dial: this.#dial,
-        found: (collector) => {
-          this.#return(collector);
-        },
+      mayLeave: () => this.#connection !== null && this.#state === 'running',
+      isInFlight: () => this.#lanes.isInFlight,
+      leave: () => {
+        this.#connection?.sayBye();
+        this.#connection?.close('a collector that is wanted more is back');
       },
-    );
-    this.#spool = dependencies.spool ?? null;
-    const found = this.#spool?.open();
-    this.#lanes = new LaneTable(
-      {
-        order: options.order ?? 'oldest-first',
-        queueBytesMax: this.#queueBytesMax,
-        newEpoch: dependencies.newEpoch ?? ((): string => randomBytes(8).toString('hex')),
-      },
-      this.#spool,
-      found?.lanes,
-    );
-    const isComplete = found?.state?.mode === 'always';
-    this.#downTime = new DownTime(this.#clock, found === undefined ? null : { ...found, isComplete });
-    this.counters.recoveredPackets = this.#lanes.packets;
-    this.#countQueue();
+    });
+    this.#outgoing = new OutgoingFrames(options, dependencies, this.#clock, this.counters);
+    this.#lanes = this.#outgoing.lanes;
   }
 
   start(): void {
     assert(this.#state === 'idle', 'the uplink was started twice');
     this.#state = 'running';
-    if (this.#options.onFull === 'drop-newest') this.#reportDownTime();
-    this.#spool?.keep(
-      () =>
-        this.#downTime.state(this.#lanes, this.#spool?.options.mode ?? 'always', this.#state === 'closed'),
-      () => this.#lanes.dropOrder(),
-    );
-    void this.#connect();
+    this.#outgoing.start(() => this.#state === 'closed');
+    void this.#dialer.dial();
     this.#armReport();
   }
 
@@ -156,29 +96,13 @@ export class TunnelUplink implements Uplink {
       this.counters.dropped.stopped += batch.packetCount;
       return false;
     }
-    if (this.#options.onFull === 'drop-newest' && !this.hasRoom()) {
-      this.#drop(batch, bytes, priority);
-      return false;
-    }
-    this.#queueGap();
-    this.#lanes.push(priority, batch.packetCount, (sequence, lane) => {
-      const frame = encodeBatch(batch, sequence, this.#codec, lane);
-      this.#downTime.offered(frame);
-      return frame;
-    });
-    this.#countQueue();
+    if (!this.#outgoing.push(batch, bytes, priority, this.#codec)) return false;
     this.#pump();
     return true;
   }
 
   hasRoom(): boolean {
-    // A replay waits for the collector; a live capture fills the disk first, where there is one.
-    const isPatient = this.#options.onFull === 'wait';
-    if (this.#full) this.#lanes.relieve();
-    const bytes = isPatient ? this.#lanes.bytes : this.#lanes.unspooledBytes;
-    if (bytes >= this.#queueBytesMax) this.#full = true;
-    else if (bytes <= this.#queueBytesMax * REFILL_SHARE) this.#full = false;
-    return !this.#full;
+    return this.#outgoing.hasRoom();
   }
 
   waitForRoom(): Promise<void> {
@@ -189,12 +113,12 @@ export class TunnelUplink implements Uplink {
   async drain(deadlineMs: number, hurry?: AbortSignal): Promise<number> {
     if (this.#state === 'closed') return 0;
     assert(this.#state !== 'draining', 'the uplink was drained twice');
-    this.#queueGap();
+    this.#outgoing.queueGap();
     this.#state = 'draining';
-    this.#returningTo = null;
+    this.#dialer.stay();
     this.#room.release();
     // With a spool nobody needs to wait for a collector that is away.
-    const isHopeless = this.#spool !== null && this.#connection === null;
+    const isHopeless = this.#hasSpool && this.#connection === null;
     await untilDrained({ deadlineMs: isHopeless ? 0 : deadlineMs, hurry, clock: this.#clock }, (done) => {
       this.#finish = done;
       this.#pump();
@@ -203,65 +127,8 @@ export class TunnelUplink implements Uplink {
     return this.#close();
   }
 
-  #drop(batch: Batch, bytes: number, priority: number): void {
-    if (this.#gap.packets === 0)
-      this.#dependencies.events.gapBegan?.({ reason: 'queue-full', queuedBytes: this.#lanes.bytes });
-    this.#gap.add(batch.packetCount, bytes, timeSpanOf(batch), priority);
-    this.counters.dropped['queue-full'] += batch.packetCount;
-  }
-
-  /** Small, and only between full and three quarters full: it may exceed the queue's limit. */
-  #queueGap(): void {
-    if (this.#gap.packets === 0) return;
-    const { priority } = this.#gap;
-    const gap = this.#gap.take('queue-full');
-    this.#lanes.push(priority, 0, (sequence, lane) => encodeGap(gap, sequence, lane));
-    this.counters.gapsReported++;
-    this.#countQueue();
-    this.#dependencies.events.gapEnded?.(gap);
-  }
-
-  /** Nobody captured between the last life and this one: the collector shall know. */
-  #reportDownTime(): void {
-    const gap = this.#downTime.gap();
-    if (gap === null) return;
-    this.#lanes.push(0, 0, (sequence, lane) => encodeGap(gap, sequence, lane));
-    this.counters.gapsReported++;
-    this.#countQueue();
-    this.#dependencies.events.wasDown?.(gap);
-  }
-
-  #countQueue(): void {
-    this.counters.queuedPackets = this.#lanes.packets;
-    this.counters.queuedBytes = this.#lanes.bytes;
-    if (this.#spool === null) return;
-    this.counters.spooledBytes = this.#spool.bytes;
-    Object.assign(this.counters.dropped, this.#spool.lost);
-  }
-
-  async #connect(): Promise<void> {
-    const collector = this.#collectors.current;
-    const { connectTimeoutMs: timeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
-    let socket;
-    try {
-      socket = await this.#dial({ ...collector, timeoutMs }, this.#aborter.signal);
-    } catch (error) {
-      if (this.#state === 'closed') return;
-      const retryMs = this.#retryLater(this.#collectors.failed());
-      this.#dependencies.events.connectFailed?.({
-        collector: collectorName(collector),
-        message: messageOf(error),
-        attempt: this.#collectors.attempts,
-        retryMs,
-      });
-      return;
-    }
-    if (this.#isClosed()) {
-      socket.on('error', () => undefined).destroy();
-      return;
-    }
+  #greet(socket: Duplex): void {
     const { heartbeatIntervalMs = HEARTBEAT_INTERVAL_MS, idleTimeoutMs = IDLE_TIMEOUT_MS } = this.#options;
-    this.#openedAtMs = this.#clock.monotonicMs();
     this.#saidBye = false;
     this.#countedBytes = 0;
     // There is always a lane: a forwarder without traffic says where traffic would come.
@@ -269,7 +136,7 @@ export class TunnelUplink implements Uplink {
     const announced = this.#lanes.announceable();
     this.#connection = new UplinkConnection(
       socket,
-      helloOf(this.#introduction(), this.#lanes, announced, collectorName(collector)),
+      helloOf(this.#introduction(), this.#lanes, announced, this.#collectorName),
       { heartbeatIntervalMs, idleTimeoutMs },
       this.#clock,
       {
@@ -308,12 +175,12 @@ export class TunnelUplink implements Uplink {
   #welcomed(welcome: Welcome, announced: readonly Lane[]): void {
     this.#codec = acceptWelcome(welcome, announced);
     this.counters.connections++;
-    this.#dependencies.events.connected?.({ ...this.#collectors.current, welcome });
+    this.#dependencies.events.connected?.({ ...this.#dialer.current, welcome });
     for (const [index, lane] of announced.entries())
       this.#acknowledged(lane.id, positionOf(welcome, announced, index).durableSequence);
     this.#lanes.beginLive();
     this.#lanes.retire();
-    this.#preferred.lookFor(this.#collectors.preferred);
+    this.#dialer.welcomed();
     this.#pump();
   }
 
@@ -323,18 +190,18 @@ export class TunnelUplink implements Uplink {
       throw broken('sequence', 'the collector acknowledges what was never sent', { lane: id, sequence });
     const acknowledged = lane.queue.acknowledge(sequence);
     this.counters.acknowledgedPackets += acknowledged;
-    const name = collectorName(this.#collectors.current);
+    const name = this.#collectorName;
     if (sequence > (lane.byCollector.get(name) ?? 0)) lane.byCollector.set(name, sequence);
     if (lane.queue.isEmpty) this.#lanes.retire();
-    this.#countQueue();
+    this.#outgoing.count();
     if (this.hasRoom()) this.#room.release();
-    if (this.#returningTo !== null && !this.#lanes.isInFlight) this.#leave();
+    this.#dialer.acknowledged();
     this.#finishWhenDone();
   }
 
   #pump(): void {
     const connection = this.#connection;
-    if (connection === null || !connection.isOpen || this.#returningTo !== null) return;
+    if (connection === null || !connection.isOpen || this.#dialer.isReturning) return;
     this.#openLanes(connection);
     while (!connection.isFull) {
       const lane = this.#lanes.next();
@@ -365,7 +232,7 @@ export class TunnelUplink implements Uplink {
   #openLanes(connection: UplinkConnection): void {
     for (const lane of this.#lanes.announceable()) {
       if (lane.isOpen || this.#lanes.openLane(lane.id) !== null) continue;
-      connection.write(encodeLane(this.#lanes.describe(lane, collectorName(this.#collectors.current))));
+      connection.write(encodeLane(this.#lanes.describe(lane, this.#collectorName)));
       lane.isOpen = true;
     }
   }
@@ -400,54 +267,18 @@ export class TunnelUplink implements Uplink {
     this.#dependencies.edge?.disconnected();
     if (this.#connection !== null) this.#countSent(this.#connection);
     this.#connection = null;
-    this.#preferred.stop();
-    this.#cancelLeave();
+    this.#dialer.ended();
     for (const lane of this.#lanes.lanes) lane.isOpen = false;
     if (this.#state === 'closed') return;
-    if (
-      this.#state === 'draining' &&
-      (this.#spool !== null || (this.#lanes.isEmpty && (clean || this.#saidBye)))
-    ) {
+    if (this.#state === 'draining' && (this.#hasSpool || (this.#lanes.isEmpty && (clean || this.#saidBye)))) {
       this.#finish?.();
       return;
     }
-    if (this.#returningTo !== null) {
-      this.#collectors.choose(this.#returningTo);
-      this.#returningTo = null;
-      void this.#connect();
-      return;
-    }
-    const isStable = this.#clock.monotonicMs() - this.#openedAtMs >= STABLE_MS;
-    const delayMs = isStable ? this.#collectors.lost() : this.#collectors.failed();
-    const isLasting = refusal !== null && LASTING_REFUSALS.has(refusal.code) && delayMs > 0;
-    const retryMs = this.#retryLater(isLasting ? (this.#options.retryCapMs ?? RETRY_CAP_MS) : delayMs);
+    const retryMs = this.#dialer.redial(refusal);
+    if (retryMs === null) return;
     if (refusal !== null) this.#dependencies.events.refused?.({ ...refusal, retryMs });
     else this.#dependencies.events.disconnected?.({ reason, retryMs, queuedPackets: this.#lanes.packets });
     this.#finishWhenDone();
-  }
-
-  #retryLater(delayMs: number): number {
-    this.#cancelRetry = this.#clock.after(delayMs, () => {
-      void this.#connect();
-    });
-    return Math.round(delayMs);
-  }
-
-  /** One that is wanted more can be reached: goes there when what is under way is acknowledged, or has had its time. */
-  #return(collector: Collector): void {
-    if (this.#connection === null || this.#state !== 'running') return;
-    this.#dependencies.events.returning?.(collector);
-    this.#returningTo = collector;
-    this.#cancelLeave = this.#clock.after(LEAVE_MS, () => {
-      this.#leave();
-    });
-    if (!this.#lanes.isInFlight) this.#leave();
-  }
-
-  #leave(): void {
-    this.#cancelLeave();
-    this.#connection?.sayBye();
-    this.#connection?.close('a collector that is wanted more is back');
   }
 
   #finishWhenDone(): void {
@@ -458,7 +289,7 @@ export class TunnelUplink implements Uplink {
   #armReport(): void {
     this.#cancelReport = this.#clock.after(this.#options.reportIntervalMs ?? REPORT_INTERVAL_MS, () => {
       // A gap must not wait for the next packet to be reported.
-      if (this.hasRoom()) this.#queueGap();
+      if (this.hasRoom()) this.#outgoing.queueGap();
       this.#pump();
       if (this.#connection?.isOpen === true && !this.#connection.isFull) this.#sendReport(false);
       this.#armReport();
@@ -466,32 +297,25 @@ export class TunnelUplink implements Uplink {
   }
 
   #sendReport(final: boolean): void {
-    const counters = { ...reportedCounters(this.counters), ...this.#dependencies.report?.() };
-    const interfaces = [...(this.#dependencies.interfaces?.() ?? [])];
-    this.#connection?.write(encodeReport({ sentAtMs: this.#clock.wallMs(), final, counters, interfaces }));
+    const sentAtMs = this.#clock.wallMs();
+    this.#connection?.write(encodeUplinkReport(this.counters, this.#dependencies, sentAtMs, final));
   }
 
-  #isClosed(): boolean {
-    return this.#state === 'closed';
+  get #collectorName(): string {
+    return collectorName(this.#dialer.current);
+  }
+
+  get #hasSpool(): boolean {
+    return (this.#dependencies.spool ?? null) !== null;
   }
 
   /** Returns the packets given up. */
   #close(): number {
     this.#state = 'closed';
-    for (const cancel of [this.#cancelRetry, this.#cancelReport, this.#cancelPump, this.#cancelLeave])
-      cancel();
-    this.#preferred.stop();
-    this.#aborter.abort();
+    this.#cancelReport();
+    this.#cancelPump();
+    this.#dialer.close();
     this.#connection?.close('the forwarder stops');
-    const packets = this.#lanes.abandon();
-    this.counters.dropped.stopped += packets;
-    this.#countQueue();
-    if (packets > 0) this.#dependencies.events.abandoned?.({ packets });
-    if (this.#spool === null) return packets;
-    if (this.#lanes.packets > 0)
-      this.#dependencies.events.kept?.({ packets: this.#lanes.packets, bytes: this.#lanes.bytes });
-    this.#lanes.retire();
-    this.#spool.close();
-    return packets;
+    return this.#outgoing.close();
   }
 }

@@ -1,5 +1,6 @@
-/** The uplink's ledger, empty. What it counts is described in `uplink.ts`. */
-import type { UplinkCounters } from './uplink.ts';
+/** The uplink's ledger: empty, and as the collector is told of it. What it counts is described in `uplink.ts`. */
+import { encodeReport } from '@tapline/shared/tunnel/messages.ts';
+import type { UplinkCounters, UplinkDependencies } from './uplink.ts';
 
 export function newUplinkCounters(): UplinkCounters {
   return {
@@ -28,7 +29,7 @@ export function newUplinkCounters(): UplinkCounters {
 }
 
 /** The ledger as flat numbers for a REPORT, e.g. `uplink_offered_packets`. */
-export function reportedCounters(counters: UplinkCounters): Record<string, number> {
+function reportedCounters(counters: UplinkCounters): Record<string, number> {
   const reported: Record<string, number> = {
     uplink_offered_packets: counters.offeredPackets,
     uplink_offered_bytes: counters.offeredBytes,
@@ -46,4 +47,19 @@ export function reportedCounters(counters: UplinkCounters): Record<string, numbe
   for (const [reason, packets] of Object.entries(counters.dropped))
     reported[`uplink_dropped_${reason.replaceAll('-', '_')}_packets`] = packets;
   return reported;
+}
+
+/** A REPORT of this ledger and of what the rest of the forwarder counts. `final`: nothing follows but goodbyes. */
+export function encodeUplinkReport(
+  counters: UplinkCounters,
+  { report, interfaces }: Pick<UplinkDependencies, 'report' | 'interfaces'>,
+  sentAtMs: number,
+  final: boolean,
+): Uint8Array {
+  return encodeReport({
+    sentAtMs,
+    final,
+    counters: { ...reportedCounters(counters), ...report?.() },
+    interfaces: [...(interfaces?.() ?? [])],
+  });
 }

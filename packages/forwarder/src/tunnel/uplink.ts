@@ -22,7 +22,8 @@ import type { LinkRateOptions } from './link-rate.ts';
 import { PlainTcpUplink } from './plain-tcp-uplink.ts';
 import { PlainUdpUplink } from './plain-udp-uplink.ts';
 import { TunnelUplink } from './tunnel-uplink.ts';
-import { UdpTunnelUplink, type UdpTunnelOptions } from './udp/udp-tunnel-uplink.ts';
+import type { UdpTunnelOptions } from './udp/udp-tunnel-options.ts';
+import { UdpTunnelUplink } from './udp/udp-tunnel-uplink.ts';
 
 export type UplinkProtocol = 'tunnel' | 'udp-tunnel' | 'udp-plain' | 'tcp-plain';
 

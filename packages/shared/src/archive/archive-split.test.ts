@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   NEW_YEAR,
-  ManualClock,
   batchOf,
   ethernet,
   imbalance,
@@ -135,64 +134,5 @@ describe('a rotation', () => {
       '10.0.0.1_20260101_00.pcap',
     ]);
     expect(archive.counters).toMatchObject({ segmentsOpened: 3, segmentsClosed: 3, packetsLate: 0 });
-  });
-});
-
-describe('order', () => {
-  const times = (directory: string): Record<string, number[]> =>
-    Object.fromEntries(
-      [...readArchive(directory)].map(([name, { records }]) => [
-        name.replace('10.0.0.1_20260101_00', ''),
-        records.map(({ seconds }) => seconds - NEW_YEAR),
-      ]),
-    );
-
-  it('is made among what waits for its write', async () => {
-    const directory = temporaryDirectory();
-    const archive = openArchive(directory);
-    archive.write(batchOf([at(3, AB), at(1, AB), at(2, AB)]));
-    archive.write(batchOf([at(2, AB, 5), at(0, AB)]));
-    await archive.close();
-    expect(times(directory)).toEqual({ '.pcap': [0, 1, 2, 2, 3] });
-    expect(archive.counters).toMatchObject({ packetsReordered: 4, packetsLate: 0 });
-  });
-
-  it('keeps packets of one time as they came', async () => {
-    const directory = temporaryDirectory();
-    const archive = openArchive(directory);
-    const payloads = [9, 3, 7].map((n) => ipv4Frame('10.0.0.1', '10.0.0.2', { padding: n }));
-    archive.write(batchOf([at(1, AB), ...payloads.map((frame) => at(0, frame))]));
-    await archive.close();
-    const [segment] = readArchive(directory).values();
-    expect(segment?.records.map(({ originalBytes }) => originalBytes - AB.length)).toEqual([9, 3, 7, 0]);
-  });
-
-  it('of a backlog between the present is kept in late segments, and everything is counted', async () => {
-    const directory = temporaryDirectory();
-    const clock = new ManualClock();
-    const archive = openArchive(directory, {}, { clock });
-    for (let i = 0; i < 5; i++) {
-      archive.write(batchOf([at(1000 + i, AB)]));
-      archive.flush();
-      archive.write(batchOf([at(10 + i, AB)]));
-      archive.write(batchOf([at(500 + i, AB)]));
-      archive.flush();
-    }
-    expect(imbalance(archive)).toBe(0);
-    await archive.close();
-    const files = times(directory);
-    for (const [name, seconds] of Object.entries(files)) expect(seconds, name).toEqual(seconds.toSorted((a, b) => a - b)); // prettier-ignore
-    expect(Object.values(files).flat()).toHaveLength(15);
-    expect(files['.pcap']).toEqual([1000, 1001, 1002, 1003, 1004]);
-    expect(Object.keys(files).length).toBeLessThanOrEqual(4);
-    expect(archive.counters.packetsLate).toBe(10);
-  });
-
-  it('that is always the wrong way round costs a bounded number of files', async () => {
-    const directory = temporaryDirectory();
-    const archive = openArchive(directory);
-    for (let i = 0; i < 2000; i++) archive.write(batchOf([at(3000 - i, AB)]));
-    await archive.close();
-    expect(Object.keys(times(directory)).length).toBeLessThan(4);
   });
 });

@@ -63,7 +63,11 @@ const packet: fc.Arbitrary<TestPacket> = fc
     source: address,
     destination: address,
     isIp: fc.integer({ min: 0, max: 4 }).map((n) => n > 0),
-    payload: fc.uint8Array({ maxLength: 200 }),
+    // Large ones fill a buffer, so that packets out of order meet full ones.
+    payload: fc.oneof(
+      { weight: 5, arbitrary: fc.uint8Array({ maxLength: 200 }) },
+      { weight: 1, arbitrary: fc.nat(40_000).map((byteCount) => new Uint8Array(byteCount)) },
+    ),
   })
   .map(({ seconds, nanoseconds, source, destination, isIp, payload }) => ({
     seconds,

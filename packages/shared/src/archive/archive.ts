@@ -2,8 +2,8 @@
  * The archive: one directory of PCAP files, one per source and period, that anybody's tools can read at any moment.
  *
  *   write(batch) ─▶ filter ─▶ route-loop ─▶ route-table    which source?   (address-table, pair-table, source-table)
- *                                  └──────▶ segment-store  which segment? when to write, in which order, when to close
- *                                               └────────▶ segment-writer ─▶ Files
+ *                                  └──────▶ segment-store  which segment? when to close
+ *                                               └────────▶ pending-records  when to write, in which order ─▶ segment-writer ─▶ Files
  *
  * What must stay true:
  * - packetsIn + packetsCopied = packetsFiltered + packetsStored + packetsBuffered + dropped, to the packet, at any moment;
@@ -152,7 +152,7 @@ export class Archive {
   write(batch: Batch): void {
     assert(this.#lock !== null, 'the archive was written to while closed');
     const nowMs = this.#clock.monotonicMs();
-    this.#segments.nowMs = nowMs;
+    this.#segments.pending.nowMs = nowMs;
     this.#route(batch);
     // A caller that writes batch after batch leaves no room for timers.
     if (nowMs >= this.#nextTickAtMs) this.#tickAt(nowMs);
@@ -161,7 +161,7 @@ export class Archive {
 
   /** Hands all buffered records to the kernel. What the disk refuses stays buffered. */
   flush(): void {
-    this.#segments.nowMs = this.#clock.monotonicMs();
+    this.#segments.pending.nowMs = this.#clock.monotonicMs();
     this.#segments.flush();
   }
 
@@ -205,7 +205,7 @@ export class Archive {
 
   /** Writes and closes all segments. The next packet begins a new one: those of before may be moved away. */
   rotate(): void {
-    this.#segments.nowMs = this.#clock.monotonicMs();
+    this.#segments.pending.nowMs = this.#clock.monotonicMs();
     this.#segments.closeAll();
   }
 
@@ -221,7 +221,7 @@ export class Archive {
 
   /** Whether every segment takes packets. */
   get isHealthy(): boolean {
-    return this.#segments.failing === 0;
+    return this.#segments.pending.failing === 0;
   }
 
   /** Writes and closes everything, and lets go of the directory. What the disk refuses now is dropped, and counted. */
@@ -229,7 +229,7 @@ export class Archive {
     if (this.#lock === null) return;
     this.#stopTicking();
     await this.#sync.catch(() => undefined);
-    this.#segments.nowMs = this.#clock.monotonicMs();
+    this.#segments.pending.nowMs = this.#clock.monotonicMs();
     const isWhole = this.#segments.abandon();
     this.#lock.release(isWhole);
     this.#lock = null;
@@ -255,7 +255,7 @@ export class Archive {
 
   #tickAt(nowMs: number): void {
     const segments = this.#segments;
-    segments.nowMs = nowMs;
+    segments.pending.nowMs = nowMs;
     const tickMs = this.#flushIntervalMs / TICKS_PER_FLUSH;
     this.#nextTickAtMs = nowMs + tickMs;
     segments.flush(nowMs - this.#flushIntervalMs + tickMs);
@@ -264,24 +264,24 @@ export class Archive {
     segments.closeIdle(this.#sources.newestPeriod, this.#clock.wallMs());
     this.#sources.allowEviction();
     // Nobody asks for durability (an offline split): then nobody needs the list either.
-    if (!this.#isSyncUsed && segments.touchedCount > this.#sourcesMax) segments.takeTouched();
+    if (!this.#isSyncUsed && segments.pending.touchedCount > this.#sourcesMax) segments.pending.takeTouched();
   }
 
   async #syncNow(): Promise<void> {
     this.flush();
-    const touched = this.#segments.takeTouched();
+    const touched = this.#segments.pending.takeTouched();
     try {
       await this.#syncAll([...touched.keys()]);
       if (touched.size > 0) await this.#files.syncDirectory(this.directory);
     } catch (error) {
-      this.#segments.touchAgain(touched);
+      this.#segments.pending.touchAgain(touched);
       throw this.#failed(`the archive ${this.directory} could not be synced`, error);
     }
-    if (this.#segments.failing > 0) {
-      this.#segments.touchAgain(touched);
+    if (this.#segments.pending.failing > 0) {
+      this.#segments.pending.touchAgain(touched);
       throw this.#failed(
         `the archive ${this.directory} has packets that the disk refuses`,
-        this.#segments.failure,
+        this.#segments.pending.failure,
       );
     }
     this.#positions = [...touched].map(([name, bytes]) => ({ name, bytes }));

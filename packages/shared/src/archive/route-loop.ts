@@ -23,6 +23,7 @@ import {
 } from '../packet/record.ts';
 import type { ArchiveCounters, Split } from './archive-options.ts';
 import { ABSENT } from './address-table.ts';
+import type { PendingRecords } from './pending-records.ts';
 import type { RouteTable } from './route-table.ts';
 import type { SegmentStore } from './segment-store.ts';
 import type { Segment } from './segment.ts';
@@ -47,6 +48,7 @@ export class RouteLoop {
   readonly #routes: RouteTable;
   readonly #sources: SourceTable;
   readonly #segments: SegmentStore;
+  readonly #pending: PendingRecords;
   readonly #counters: ArchiveCounters;
   readonly #cursor = new FrameCursor();
   // The memory the current batch lies in, wrapped once a batch.
@@ -68,6 +70,7 @@ export class RouteLoop {
     this.#routes = stations.routes;
     this.#sources = stations.routes.sources;
     this.#segments = stations.segments;
+    this.#pending = stations.segments.pending;
     this.#counters = stations.counters;
   }
 
@@ -129,21 +132,22 @@ export class RouteLoop {
         segment = segments.segmentOf(source, period, newestSeconds);
       }
       const nanoseconds = view.getUint32(offset + RECORD_NANOSECONDS, true);
-      if (
+      const isNewest =
         seconds > segment.newestSeconds ||
-        (seconds === segment.newestSeconds && nanoseconds >= segment.newestNanoseconds)
-      ) {
+        (seconds === segment.newestSeconds && nanoseconds >= segment.newestNanoseconds);
+      if (isNewest) {
         segment.newestSeconds = seconds;
         segment.newestNanoseconds = nanoseconds;
       } else {
         if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
         runSegment = null;
-        segment = segments.placeOlder(segment, seconds, nanoseconds);
+        segment = segments.placeOlder(segment, seconds, nanoseconds, next - offset);
       }
 
       const isWhole =
         !isRaw || !isPacket || (cursor.networkOffset === frameOffset && cursor.networkBytes === frameBytes);
-      if (keepsRecords && isWhole) {
+      // The room for an older one was made just now: it does not wait for a run.
+      if (isNewest && keepsRecords && isWhole) {
         if (segment !== runSegment || next - runStart > RUN_BYTES_MAX) {
           if (runSegment !== null) this.#copyRun(runSegment, runStart, offset, runPackets);
           runSegment = segment;
@@ -204,7 +208,7 @@ export class RouteLoop {
     ) {
       segment.newestSeconds = seconds;
       segment.newestNanoseconds = nanoseconds;
-    } else segment = this.#segments.placeOlder(segment, seconds, nanoseconds);
+    } else segment = this.#segments.placeOlder(segment, seconds, nanoseconds, next - offset);
     this.#counters.packetsCopied++;
     const frameOffset = offset + RECORD_HEADER_BYTES;
     const originalBytes = view.getUint32(offset + RECORD_ORIGINAL_BYTES, true);
@@ -216,8 +220,8 @@ export class RouteLoop {
   /** Copies whole records as they are. */
   #copyRun(segment: Segment, from: number, to: number, packets: number): void {
     const byteCount = to - from;
-    if (segment.end + byteCount > segment.capacity && !this.#segments.makeRoom(segment, byteCount)) {
-      this.#segments.drop(segment, packets);
+    if (segment.end + byteCount > segment.capacity && !this.#pending.makeRoom(segment, byteCount)) {
+      this.#pending.drop(segment, packets);
       return;
     }
     this.#copy(segment, segment.end, from, byteCount);
@@ -235,8 +239,8 @@ export class RouteLoop {
     originalBytes: number,
   ): void {
     const byteCount = RECORD_HEADER_BYTES + capturedBytes;
-    if (segment.end + byteCount > segment.capacity && !this.#segments.makeRoom(segment, byteCount)) {
-      this.#segments.drop(segment, 1);
+    if (segment.end + byteCount > segment.capacity && !this.#pending.makeRoom(segment, byteCount)) {
+      this.#pending.drop(segment, 1);
       return;
     }
     const to = segment.end;

@@ -1,37 +1,25 @@
 /**
- * The segments in memory: which there are, when they are written, when they are closed.
+ * The segments in memory: which one a packet goes to, and when they are closed. What waits in them for its write is
+ * `pending-records.ts`'s.
  *
- *   a packet arrives   its segment borrows a buffer and joins the queue
- *   buffer full        that segment is written
- *   flush interval     every segment in the queue is written within it: what a kill can lose
- *   budget used up     the longest waiting are written until an eighth of the budget is free
  *   period over, idle  the segment is closed for good; a late packet begins another
  *   segment full       the same, and the next packet begins another
  *
  * Inside a file time never runs backwards. Records that wait for their write are put in order by it; a packet that is older
  * than what was written already goes to a `late` segment of its source, of which there are up to three at a time, so
  * that a backlog that comes in between the present gets files of its own and is in order there.
- *
- * When the disk refuses, a segment keeps its records, takes more while the budget lasts, and is tried again with each
- * flush interval, not with each packet. What finds no room meanwhile is dropped and counted by reason. Nothing else is
- * affected: each segment fails and recovers by itself.
  */
-import type { ArchiveCounters, ArchiveEvents, DropReason } from './archive-options.ts';
-import { GROWN_BYTES, LATE_SECONDS, SEGMENT_IDLE_MS, droppedPackets } from './archive-options.ts';
-import type { BufferPool, PacketBuffer } from './buffer-pool.ts';
+import type { ArchiveCounters, ArchiveEvents } from './archive-options.ts';
+import { LATE_SECONDS, SEGMENT_IDLE_MS } from './archive-options.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import type { OpenFiles } from './open-files.ts';
 import { FILE_HEADER_BYTES } from '../pcap/format.ts';
-import { RECORD_CAPTURED_BYTES, RECORD_HEADER_BYTES, readU32 } from '../packet/record.ts';
+import { RECORD_HEADER_BYTES } from '../packet/record.ts';
 import { Segment } from './segment.ts';
-import { sortRecords } from './record-order.ts';
-import { SegmentQueue } from './segment-queue.ts';
+import { PendingRecords } from './pending-records.ts';
+import { SegmentTable, TRACKS } from './segment-table.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import type { Source } from './source-table.ts';
-
-/** The usual segment of a source and period, and three late ones. */
-const TRACKS = 4;
-/** A write this large costs 1 % in system calls; 200 sources × 64 KiB still fit a processor's cache. */
-const SEGMENT_BUFFER_BYTES_MAX = 64 * 1024;
 
 export interface SegmentStoreDependencies {
   readonly writer: SegmentWriter;
@@ -42,27 +30,16 @@ export interface SegmentStoreDependencies {
 }
 
 export class SegmentStore {
-  /** Name → length of every segment written since `takeTouched`. */
-  #touched = new Map<string, number>();
+  readonly pending: PendingRecords;
   readonly #segmentsMax: number;
   readonly #segmentBytesMax: number;
   readonly #periodSeconds: number;
-  readonly #writer: SegmentWriter;
   readonly #openFiles: OpenFiles;
-  readonly #buffers: BufferPool;
   readonly #counters: ArchiveCounters;
   readonly #events: ArchiveEvents;
-  /** Of each source by period × TRACKS + track. */
-  readonly #segments = new Map<Source, Map<number, Segment>>();
+  readonly #segments = new SegmentTable();
   /** Full, and out of the table: to be closed when their last records are written. */
   #retired: Segment[] = [];
-  #segmentCount = 0;
-  readonly #queue = new SegmentQueue();
-  #nowMs = 0;
-  // The disk's state, told once per change.
-  #failing = 0;
-  #failure: DropReason | null = null;
-  #droppedBefore = 0;
 
   constructor(
     options: {
@@ -75,40 +52,32 @@ export class SegmentStore {
     this.#segmentsMax = options.segmentsMax;
     this.#segmentBytesMax = options.segmentBytesMax;
     this.#periodSeconds = options.periodSeconds;
-    this.#writer = dependencies.writer;
     this.#openFiles = dependencies.openFiles;
-    this.#buffers = dependencies.buffers;
     this.#counters = dependencies.counters;
     this.#events = dependencies.events;
-  }
-
-  /** Segments the disk refuses at the moment. */
-  get failing(): number {
-    return this.#failing;
-  }
-
-  get failure(): DropReason | null {
-    return this.#failure;
-  }
-
-  /** Monotonic time, set once per batch and tick: the hot loop reads no clock. */
-  set nowMs(value: number) {
-    this.#nowMs = value;
+    this.pending = new PendingRecords({
+      ...dependencies,
+      written: (segment) => {
+        if (segment.fileBytes >= this.#segmentBytesMax && !segment.isRetired) this.#retire(segment);
+      },
+    });
   }
 
   /** The segment of a source and period, made if need be. `newestSeconds`: of all packets so far. */
   segmentOf(source: Source, period: number, newestSeconds: number): Segment {
     const segment =
-      this.#segments.get(source)?.get(period * TRACKS) ??
+      this.#segments.get(source, period, 0) ??
       this.#make(source, period, 0, (period + 1) * this.#periodSeconds + LATE_SECONDS <= newestSeconds);
     source.segment = segment;
     return segment;
   }
 
-  /** A packet is older than the newest of its segment: there all the same when it can still be put in order, else a late one. */
-  placeOlder(segment: Segment, seconds: number, nanoseconds: number): Segment {
-    if (!isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) {
-      segment.isUnsorted = true;
+  /**
+   * A packet of `byteCount` bytes (its record, at most) is older than the newest of its segment: there all the same when
+   * it can still be put in order, else a late one. It is to be copied there before anything else happens.
+   */
+  placeOlder(segment: Segment, seconds: number, nanoseconds: number, byteCount: number): Segment {
+    if (this.#takesOlder(segment, seconds, nanoseconds, byteCount)) {
       this.#counters.packetsReordered++;
       return segment;
     }
@@ -116,81 +85,67 @@ export class SegmentStore {
     const { source, period } = segment;
     let longestIdle: Segment | null = null;
     for (let track = 1; track < TRACKS; track++) {
-      const late = this.#segments.get(source)?.get(period * TRACKS + track);
-      if (late === undefined) return accept(this.#make(source, period, track, true), seconds, nanoseconds);
-      if (!isBefore(seconds, nanoseconds, late.writtenSeconds, late.writtenNanoseconds))
-        return accept(late, seconds, nanoseconds);
+      const late = this.#segments.get(source, period, track);
+      if (late === undefined) return this.#makeLate(source, period, track, seconds, nanoseconds);
+      if (this.#takesLate(late, seconds, nanoseconds, byteCount)) return late;
       if (longestIdle === null || late.activeAtMs < longestIdle.activeAtMs) longestIdle = late;
     }
     const { track } = longestIdle as Segment;
-    this.#retire(longestIdle as Segment);
-    return accept(this.#make(source, period, track, true), seconds, nanoseconds);
+    // Its write may just have filled it.
+    if (!(longestIdle as Segment).isRetired) this.#retire(longestIdle as Segment);
+    return this.#makeLate(source, period, track, seconds, nanoseconds);
   }
 
-  #make(source: Source, period: number, track: number, isLate: boolean): Segment {
-    if (this.#segmentCount >= this.#segmentsMax) this.#closeMost();
-    const segment = new Segment(source, period, track, isLate);
-    let ofSource = this.#segments.get(source);
-    if (ofSource === undefined) this.#segments.set(source, (ofSource = new Map<number, Segment>()));
-    ofSource.set(period * TRACKS + track, segment);
-    this.#segmentCount++;
-    source.segmentCount++;
-    if (period > source.newestPeriod) source.newestPeriod = period;
-    segment.activeAtMs = this.#nowMs;
-    return segment;
+  #makeLate(source: Source, period: number, track: number, seconds: number, nanoseconds: number): Segment {
+    const late = this.#make(source, period, track, true);
+    noteNewest(late, seconds, nanoseconds);
+    return late;
   }
 
-  /** Makes room for `byteCount` more bytes behind `segment.end`; false when the packet must be dropped. */
-  makeRoom(segment: Segment, byteCount: number): boolean {
-    const { buffer } = segment;
-    if (buffer !== null && segment.end + byteCount > SEGMENT_BUFFER_BYTES_MAX && segment.failure === null)
-      this.#write(segment);
-    if (segment.buffer === null) return this.#borrow(segment, byteCount);
-    const needed = segment.end + byteCount;
-    if (needed <= segment.capacity) return true;
-    if (segment.failure !== null && !this.#mayHold(needed)) return false;
-    const larger = this.#buffers.take(needed);
-    if (larger !== null) {
-      segment.buffer.bytes.copy(larger.bytes, FILE_HEADER_BYTES, FILE_HEADER_BYTES, segment.end);
-      this.#buffers.give(segment.buffer);
-      this.#lend(segment, larger);
-      return true;
-    }
-    if (segment.failure !== null) return false;
-    this.#write(segment);
-    return segment.buffer === null
-      ? this.#borrow(segment, byteCount)
-      : segment.end + byteCount <= segment.capacity;
+  #takesLate(late: Segment, seconds: number, nanoseconds: number, byteCount: number): boolean {
+    if (isBefore(seconds, nanoseconds, late.newestSeconds, late.newestNanoseconds))
+      return this.#takesOlder(late, seconds, nanoseconds, byteCount);
+    noteNewest(late, seconds, nanoseconds);
+    return true;
   }
 
   /**
-   * Whether a refused segment may take a buffer of so many bytes: out of three quarters of the budget. Who acknowledges
-   * packets only when they are durable sizes the budget by that; the last quarter is for segments the disk still takes.
+   * Whether a packet that is older than a segment's newest can still be put in order there: what is younger waits for its
+   * write, and goes on waiting until the packet is among it. So its room is made here; where that takes a write, it is late.
    */
-  #mayHold(byteCount: number): boolean {
-    return this.#buffers.bytesUsed + 2 * byteCount <= (this.#buffers.bytesMax * 3) / 4;
+  #takesOlder(segment: Segment, seconds: number, nanoseconds: number, byteCount: number): boolean {
+    if (isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) return false;
+    const hasRoom = segment.buffer === null || this.pending.widen(segment, byteCount);
+    // A segment that the disk refuses has nothing written that could be younger: without room, the packet is dropped.
+    if (!hasRoom && segment.failure === null) {
+      this.pending.write(segment);
+      if (isBefore(seconds, nanoseconds, segment.writtenSeconds, segment.writtenNanoseconds)) return false;
+    }
+    segment.isUnsorted = true;
+    return true;
   }
 
-  /** Counts packets that found no room. */
-  drop(segment: Segment, packets: number): void {
-    this.#counters.dropped[segment.failure ?? this.#failure ?? 'io-error'] += packets;
+  #make(source: Source, period: number, track: number, isLate: boolean): Segment {
+    if (this.#segments.count >= this.#segmentsMax) this.#closeMost();
+    const segment = new Segment(source, period, track, isLate);
+    this.#segments.add(segment);
+    segment.activeAtMs = this.pending.nowMs;
+    return segment;
   }
 
-  /** Writes what has waited since `sinceMs` or longer, segments that were refused before included. */
+  /** Writes what has waited since `sinceMs` or longer, and closes what was only waiting for that. */
   flush(sinceMs = Infinity): void {
-    const queue = this.#queue;
-    for (let left = queue.length; left > 0 && queue.oldestMs <= sinceMs; left--) this.#writeQueued(true);
+    this.pending.flush(sinceMs);
     if (this.#retired.length > 0) this.#closeRetired();
   }
 
   /** Closes segments whose period is over, by packet time or by the wall clock, and that nothing comes for any more. */
   closeIdle(newestPeriod: number, wallMs: number): void {
     const periodNow = Math.max(newestPeriod, Math.floor(wallMs / 1000 / this.#periodSeconds));
-    const idleSinceMs = this.#nowMs - SEGMENT_IDLE_MS;
-    for (const ofSource of this.#segments.values())
-      for (const segment of ofSource.values())
-        if (segment.period < periodNow && segment.packetsPending === 0 && segment.activeAtMs <= idleSinceMs)
-          this.#close(segment);
+    const idleSinceMs = this.pending.nowMs - SEGMENT_IDLE_MS;
+    for (const segment of this.#segments.all())
+      if (segment.period < periodNow && segment.packetsPending === 0 && segment.activeAtMs <= idleSinceMs)
+        this.#close(segment);
   }
 
   /** Writes and closes everything that the disk takes. */
@@ -201,13 +156,12 @@ export class SegmentStore {
 
   /** Too many segments at once. While the disk refuses, those with records stay: the retry has its own time. */
   #closeMost(): void {
-    if (this.#failing === 0) this.flush();
+    if (this.pending.failing === 0) this.flush();
     this.#closeWritten();
   }
 
   #closeWritten(): void {
-    for (const ofSource of this.#segments.values())
-      for (const segment of ofSource.values()) if (segment.packetsPending === 0) this.#close(segment);
+    for (const segment of this.#segments.all()) if (segment.packetsPending === 0) this.#close(segment);
     this.#closeRetired();
   }
 
@@ -215,17 +169,13 @@ export class SegmentStore {
   abandon(): boolean {
     this.closeAll();
     let isWhole = true;
-    for (const ofSource of [...this.#segments.values(), new Map(this.#retired.entries())])
-      for (const segment of ofSource.values()) {
-        if (segment.isTorn) isWhole = false;
-        this.drop(segment, segment.packetsPending);
-        this.#counters.packetsBuffered -= segment.packetsPending;
-        segment.packetsPending = 0;
-        this.#giveBack(segment);
-        this.#close(segment);
-      }
+    for (const segment of [...this.#segments.all(), ...this.#retired]) {
+      if (segment.isTorn) isWhole = false;
+      this.pending.abandon(segment);
+      this.#close(segment);
+    }
     this.#retired = [];
-    this.#queue.clear();
+    this.pending.clear();
     return isWhole;
   }
 
@@ -234,7 +184,7 @@ export class SegmentStore {
     let packets = 0;
     let bytes = 0;
     for (const segment of [
-      ...(this.#segments.get(source)?.values() ?? []),
+      ...this.#segments.of(source),
       ...this.#retired.filter((retired) => retired.source === source),
     ]) {
       packets += segment.packetsPending;
@@ -244,139 +194,9 @@ export class SegmentStore {
     return { packets, bytes };
   }
 
-  get touchedCount(): number {
-    return this.#touched.size;
-  }
-
-  /** Hands over what was written since the last call. */
-  takeTouched(): Map<string, number> {
-    const touched = this.#touched;
-    this.#touched = new Map();
-    return touched;
-  }
-
-  /** Puts back what could not be synced; lengths written since then stand. */
-  touchAgain(touched: ReadonlyMap<string, number>): void {
-    for (const [name, bytes] of touched) if (!this.#touched.has(name)) this.#touched.set(name, bytes);
-  }
-
-  #write(segment: Segment): void {
-    const counters = this.#counters;
-    const failedBefore = segment.failure;
-    if (segment.isUnsorted) this.#sort(segment);
-    const pendingBytes = segment.end - FILE_HEADER_BYTES;
-    const storedBytes = this.#writer.append(segment);
-    let packets = segment.packetsPending;
-    if (storedBytes === pendingBytes) {
-      segment.bytesExpected = segment.end;
-      this.#giveBack(segment);
-    } else {
-      const bytes = (segment.buffer as PacketBuffer).bytes;
-      packets = countRecordsIn(bytes, FILE_HEADER_BYTES, FILE_HEADER_BYTES + storedBytes);
-      bytes.copyWithin(FILE_HEADER_BYTES, FILE_HEADER_BYTES + storedBytes, segment.end);
-      segment.end -= storedBytes;
-    }
-    segment.packetsPending -= packets;
-    segment.activeAtMs = this.#nowMs;
-    if (storedBytes > 0) {
-      segment.writtenSeconds = segment.newestSeconds;
-      segment.writtenNanoseconds = segment.newestNanoseconds;
-      const frameBytes = storedBytes - packets * RECORD_HEADER_BYTES;
-      segment.packetsStored += packets;
-      segment.bytesStored += frameBytes;
-      segment.source.packetsStored += packets;
-      segment.source.bytesStored += frameBytes;
-      counters.packetsStored += packets;
-      counters.bytesStored += frameBytes;
-      counters.packetsBuffered -= packets;
-      this.#touched.set(segment.name, segment.fileBytes);
-      this.#tellGrowth(segment);
-    }
-    if (failedBefore !== null || segment.failure !== null) this.#noteFailure(segment, failedBefore);
-    if (segment.fileBytes >= this.#segmentBytesMax && !segment.isRetired) this.#retire(segment);
-  }
-
-  #tellGrowth(segment: Segment): void {
-    const { name, fileBytes } = segment;
-    if (fileBytes - segment.bytesTold < GROWN_BYTES) return;
-    segment.bytesTold = fileBytes;
-    this.#events.segmentGrown?.({ name, bytes: fileBytes });
-  }
-
-  #sort(segment: Segment): void {
-    sortRecords((segment.buffer as PacketBuffer).bytes, FILE_HEADER_BYTES, segment.end);
-    segment.isUnsorted = false;
-  }
-
-  #noteFailure(segment: Segment, failedBefore: DropReason | null): void {
-    const { failure } = segment;
-    if (failure === null) {
-      if (--this.#failing > 0) return;
-      this.#failure = null;
-      this.#events.recovered?.({ packetsDropped: droppedPackets(this.#counters) - this.#droppedBefore });
-      return;
-    }
-    this.#counters.writesFailed++;
-    if (failedBefore === null && ++this.#failing === 1) this.#droppedBefore = droppedPackets(this.#counters);
-    if (failure === this.#failure) return;
-    this.#failure = failure;
-    const name = segment.name === '' ? segment.source.prefix : segment.name;
-    this.#events.writeFailed?.({ name, reason: failure, message: this.#writer.lastMessage });
-  }
-
-  /** The first record of a flush: a buffer as large as the last flush needed, and a place in the queue. */
-  #borrow(segment: Segment, byteCount: number): boolean {
-    const needed = FILE_HEADER_BYTES + byteCount;
-    const expected = Math.min(segment.bytesExpected, SEGMENT_BUFFER_BYTES_MAX);
-    // Where memory is short, buffers grow as they fill instead.
-    const wanted = this.#buffers.isShort ? needed : Math.max(needed, expected);
-    let buffer = this.#buffers.take(wanted);
-    if (buffer === null) {
-      this.#flushOldest();
-      buffer = this.#buffers.take(needed);
-    }
-    if (buffer === null && this.#failing > 0) return false;
-    // Other archives hold the whole budget: this one overdraws it, and writes at the end of its batch.
-    buffer ??= this.#buffers.take(needed, true) as PacketBuffer;
-    segment.end = FILE_HEADER_BYTES;
-    this.#lend(segment, buffer);
-    segment.activeAtMs = this.#nowMs;
-    if (!segment.isQueued) this.#queue.push(segment, this.#nowMs);
-    return true;
-  }
-
-  /**
-   * Makes room in the budget. An eighth at a time and the longest waiting first, so that each is written as late, and
-   * as large, as the budget allows. Segments that failed wait for the interval.
-   */
-  #flushOldest(): void {
-    const goal = (this.#buffers.bytesMax * 7) / 8;
-    for (let left = this.#queue.length; left > 0 && this.#buffers.bytesUsed > goal; left--)
-      this.#writeQueued(false);
-  }
-
-  /** Takes the longest waiting segment and writes it; what is not written waits on, behind the others. */
-  #writeQueued(isRetry: boolean): void {
-    const segment = this.#queue.shift();
-    if (segment.packetsPending > 0 && (isRetry || segment.failure === null)) this.#write(segment);
-    if (segment.packetsPending > 0) this.#queue.push(segment, this.#nowMs);
-  }
-
-  #lend(segment: Segment, buffer: PacketBuffer): void {
-    segment.buffer = buffer;
-    segment.capacity = buffer.byteLength;
-  }
-
-  #giveBack(segment: Segment): void {
-    if (segment.buffer !== null) this.#buffers.give(segment.buffer);
-    segment.buffer = null;
-    segment.end = 0;
-    segment.capacity = 0;
-  }
-
   /** Takes a segment out of the table: its next packet begins another. What it holds is still written. */
   #retire(segment: Segment): void {
-    this.#forget(segment);
+    this.#segments.remove(segment);
     segment.isRetired = true;
     this.#retired.push(segment);
   }
@@ -389,19 +209,9 @@ export class SegmentStore {
     this.#retired = left;
   }
 
-  #forget(segment: Segment): void {
-    const { source } = segment;
-    const ofSource = this.#segments.get(source);
-    ofSource?.delete(segment.period * TRACKS + segment.track);
-    if (ofSource?.size === 0) this.#segments.delete(source);
-    this.#segmentCount--;
-    source.segmentCount--;
-    if (source.segment === segment) source.segment = null;
-  }
-
   #close(segment: Segment): void {
     this.#openFiles.close(segment);
-    if (!segment.isRetired) this.#forget(segment);
+    if (!segment.isRetired) this.#segments.remove(segment);
     // Never told as opened.
     if (segment.name === '') return;
     this.#counters.segmentsClosed++;
@@ -413,13 +223,6 @@ export class SegmentStore {
   }
 }
 
-function countRecordsIn(bytes: Uint8Array, from: number, to: number): number {
-  let count = 0;
-  for (let at = from; at < to; count++)
-    at += RECORD_HEADER_BYTES + readU32(bytes, at + RECORD_CAPTURED_BYTES);
-  return count;
-}
-
 function isBefore(
   seconds: number,
   nanoseconds: number,
@@ -429,12 +232,7 @@ function isBefore(
   return seconds < thanSeconds || (seconds === thanSeconds && nanoseconds < thanNanoseconds);
 }
 
-/** Notes the packet's time in the late segment it goes to. */
-function accept(late: Segment, seconds: number, nanoseconds: number): Segment {
-  if (isBefore(seconds, nanoseconds, late.newestSeconds, late.newestNanoseconds)) late.isUnsorted = true;
-  else {
-    late.newestSeconds = seconds;
-    late.newestNanoseconds = nanoseconds;
-  }
-  return late;
+function noteNewest(segment: Segment, seconds: number, nanoseconds: number): void {
+  segment.newestSeconds = seconds;
+  segment.newestNanoseconds = nanoseconds;
 }

@@ -1,7 +1,7 @@
 /** The key `pcap_over_ip`: live packets for Wireshark, Zeek, Arkime and whoever reads PCAP-over-IP. */
 import { z } from 'zod';
 import { wholeNumber } from './archive-fields.ts';
-import { byteSize, duration, isLoopback, lacksTlsFile, path, tlsPaths } from './fields.ts';
+import { always, byteSize, duration, isLoopback, lacksTlsFile, path, tlsPaths } from './fields.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -21,8 +21,6 @@ const endpoint = z
     return { host: (match[1] ?? match[2]) as string, port };
   })
   .describe('write an address and a port, such as 127.0.0.1:57012');
-
-const isObject = ({ value }: { value: unknown }): boolean => typeof value === 'object' && value !== null;
 
 /** `precision` is us: older readers take nanoseconds for microseconds. */
 export function pcapOverIp(linkType: 'ethernet' | 'raw') {
@@ -56,7 +54,7 @@ export function pcapOverIp(linkType: 'ethernet' | 'raw') {
         .refine(({ listen, connect }) => (listen === undefined) !== (connect === undefined), {
           path: ['listen'],
           error: 'and connect: exactly one of them is needed',
-          when: isObject,
+          when: always,
         })
         .refine(
           ({ listen, connect, tls, allow_plaintext }) => {
@@ -67,13 +65,13 @@ export function pcapOverIp(linkType: 'ethernet' | 'raw') {
             path: ['tls'],
             error:
               'is missing, and the address is not of this machine: without it anybody on the way reads along (or write allow_plaintext: true)',
-            when: isObject,
+            when: always,
           },
         )
         .refine(({ connect, tls }) => connect === undefined || tls === undefined, {
           path: ['tls'],
           error: 'goes with listen: who is called speaks no TLS',
-          when: isObject,
+          when: always,
         }),
     )
     .max(FEEDS_MAX)

@@ -21,6 +21,9 @@ const DURATION_UNITS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
+/** For `when` of a rule between keys: it is checked also where another key is wrong, so that all mistakes are told at once. */
+export const always = ({ value }: { value: unknown }): boolean => typeof value === 'object' && value !== null;
+
 /** A number of bytes between the two limits: `64MiB`, `512KiB`, or plain bytes; never `MB`, which means two things. Output: bytes. */
 export function byteSize(minBytes: number, maxBytes: number) {
   const hint = `write a size from ${sizeText(minBytes)} to ${sizeText(maxBytes)}, such as 64MiB`;

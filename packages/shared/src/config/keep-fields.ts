@@ -6,7 +6,7 @@ import type { ArchiveSet } from '../archive/archive-set.ts';
 import type { HandOver, KeeperOptions, Place, RetentionOptions } from '../keep/keeper-protocol.ts';
 import type { ArchivesConfig } from './archive-set-of.ts';
 import { wholeNumber } from './archive-fields.ts';
-import { byteSize, duration, isLoopback, path } from './fields.ts';
+import { always, byteSize, duration, isLoopback, path } from './fields.ts';
 import { OperatingError, messageOf } from '../base/errors.ts';
 import type { ObjectStoreOptions } from '../objects/object-store.ts';
 import type { LoadedConfig } from './load.ts';
@@ -65,7 +65,7 @@ export const onClose = z
       .refine(({ link, command }) => (link === undefined) !== (command === undefined), {
         path: ['command'],
         error: 'and link: exactly one of them is needed',
-        when: ({ value }) => typeof value === 'object' && value !== null,
+        when: always,
       }),
   )
   .max(16)

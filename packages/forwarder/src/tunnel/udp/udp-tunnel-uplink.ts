@@ -12,11 +12,10 @@
  * HELLO is said every second, because a receiver may start at any time and cannot ask. It serves as heartbeat too: its
  * group says where the sequence stands, so a lost tail is noticed within a second.
  */
-import { isIPv4 } from 'node:net';
 import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import { BATCH_BYTES_MAX } from '@tapline/shared/packet/batch.ts';
-import { encodeBye, encodeGap, encodeHello, encodeReport } from '@tapline/shared/tunnel/messages.ts';
+import { encodeBye, encodeGap, encodeHello } from '@tapline/shared/tunnel/messages.ts';
 import { nanosecondsText } from '@tapline/shared/tunnel/messages.ts';
 import {
   capturedBytesOf,
@@ -24,13 +23,13 @@ import {
   timeSpanOf,
   type TimeSpan,
 } from '@tapline/shared/tunnel/packet-batch.ts';
-import type { CipherName } from '@tapline/shared/tunnel/datagram-seal.ts';
 import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { untilDrained } from '../drain-deadline.ts';
 import { GapTally } from '../gap-tally.ts';
+import { RefillMark } from '../refill-mark.ts';
 import { RoomWaiters } from '../room-waiters.ts';
 import { LinkRate } from '../link-rate.ts';
-import { newUplinkCounters, reportedCounters } from '../uplink-counters.ts';
+import { encodeUplinkReport, newUplinkCounters } from '../uplink-counters.ts';
 import {
   QUEUE_BYTES_MAX,
   type Uplink,
@@ -40,37 +39,25 @@ import {
 } from '../uplink.ts';
 import { cutBatch } from './batch-cutter.ts';
 import { DatagramSender } from './datagram-sender.ts';
+import { FrameLine } from './frame-line.ts';
 import { GroupEncoder, type OutgoingDatagram, type OutgoingFrame } from './group-encoder.ts';
+import {
+  UDP_BYTES_PER_SECOND,
+  encoderOptions,
+  senderOptions,
+  type UdpTunnelOptions,
+} from './udp-tunnel-options.ts';
 
-const OVERHEAD_BYTES = { 4: 28, 6: 48 } as const;
 const HELLO_INTERVAL_MS = 1000;
 const REPORT_INTERVAL_MS = 10_000;
 /** How long a group waits for others to be interleaved with. */
 const LINGER_MS = 100;
-/** 250 Mbit/s where nothing else is said. */
-export const UDP_BYTES_PER_SECOND = 31_250_000;
 /** 10 ms at 50 Mbit/s, and what a receive buffer of the default size holds. */
 const BURST_BYTES = 64 * 1024;
 const FAREWELLS = 5;
 const FAREWELL_INTERVAL_MS = 20;
-/** As in the TCP tunnel: a full queue takes batches again when it is three quarters full. */
-const REFILL_SHARE = 0.75;
 /** What compression is trusted to do for the next batch, beyond which a group would be far from its size. */
 const RATIO_MAX = 30;
-
-/** What `udp-tunnel` needs beside `UplinkOptions`. */
-export interface UdpTunnelOptions {
-  /** Of the narrowest hop: what an IP packet may have, e.g. 1500. */
-  readonly mtu: number;
-  /** Nominal data shards of a group, and the parity shards for so many. */
-  readonly data: number;
-  readonly parity: number;
-  /** Groups that are sent interleaved. */
-  readonly interleave: number;
-  readonly seal: { readonly keyId: number; readonly secret: Uint8Array; readonly cipher: CipherName } | null;
-  readonly ttl?: number;
-  readonly multicastInterface?: string;
-}
 
 export class UdpTunnelUplink implements Uplink {
   readonly counters = newUplinkCounters();
@@ -78,22 +65,17 @@ export class UdpTunnelUplink implements Uplink {
   readonly #dependencies: UplinkDependencies;
   readonly #clock: TunnelClock;
   readonly #interleave: number;
-  readonly #queueBytesMax: number;
+  readonly #mark: RefillMark;
   readonly #encoder: GroupEncoder;
   readonly #sender: DatagramSender;
   readonly #room = new RoomWaiters();
   readonly #gaps = new Map<UplinkDropReason, GapTally>();
-  /** BATCH and GAP frames that are not yet datagrams. */
-  #queue: OutgoingFrame[] = [];
-  #head = 0;
+  readonly #line = new FrameLine(this.counters);
   /** HELLO, REPORT, BYE: they go out with the next block. */
   #controls: OutgoingFrame[] = [];
-  /** Datagrams of a frame that were settled: all, and those the system took. */
-  readonly #unsettled = new Map<OutgoingFrame, { settled: number; taken: number }>();
   #nextSequence = 1;
   /** Record bytes per byte of a frame, as the last batch showed. */
   #ratio = 1;
-  #full = false;
   #failing = false;
   #state: 'idle' | 'running' | 'draining' | 'closed' = 'idle';
   #finish: (() => void) | null = null;
@@ -107,55 +89,38 @@ export class UdpTunnelUplink implements Uplink {
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemTunnelClock;
     this.#interleave = udp.interleave;
-    this.#queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
-    this.#encoder = new GroupEncoder(
-      {
-        mtu: udp.mtu,
-        // A name may turn out to be either: the larger header fits both.
-        overheadBytes: OVERHEAD_BYTES[isIPv4(options.collectors[0].host) ? 4 : 6],
-        ratio: { data: udp.data, parity: udp.parity },
-        seal: udp.seal,
-      },
-      this.#clock.wallMs(),
-    );
-    const { ttl, multicastInterface } = udp;
-    this.#sender = new DatagramSender(
-      {
-        ...options.collectors[0],
-        overheadBytes: OVERHEAD_BYTES,
-        ...(ttl === undefined ? {} : { ttl }),
-        ...(multicastInterface === undefined ? {} : { multicastInterface }),
-      },
-      {
-        rate: new LinkRate(
-          {
-            ...(options.rate ?? { bytesPerSecond: UDP_BYTES_PER_SECOND, windows: [] }),
-            burstBytesMax: BURST_BYTES,
-          },
-          this.#clock,
-        ),
-        clock: this.#clock,
-        handlers: {
-          opened: (address) => {
-            this.#opened(address);
-          },
-          wanted: () => {
-            this.#pump();
-          },
-          settled: (datagram, wasTaken) => {
-            this.#settled(datagram, wasTaken);
-          },
-          idle: () => {
-            this.#pump();
-            this.#finishWhenDone();
-          },
-          failed: (message) => {
-            if (!this.#failing) this.#dependencies.events.sendFailed?.({ message });
-            this.#failing = true;
-          },
+    this.#mark = new RefillMark(options.queueBytesMax ?? QUEUE_BYTES_MAX);
+    const [collector] = options.collectors;
+    this.#encoder = new GroupEncoder(encoderOptions(udp, collector.host), this.#clock.wallMs());
+    this.#sender = new DatagramSender(senderOptions(udp, collector), {
+      rate: new LinkRate(
+        {
+          ...(options.rate ?? { bytesPerSecond: UDP_BYTES_PER_SECOND, windows: [] }),
+          burstBytesMax: BURST_BYTES,
+        },
+        this.#clock,
+      ),
+      clock: this.#clock,
+      handlers: {
+        opened: (address) => {
+          this.#opened(address);
+        },
+        wanted: () => {
+          this.#pump();
+        },
+        settled: (datagram, wasTaken) => {
+          this.#settled(datagram, wasTaken);
+        },
+        idle: () => {
+          this.#pump();
+          this.#finishWhenDone();
+        },
+        failed: (message) => {
+          if (!this.#failing) this.#dependencies.events.sendFailed?.({ message });
+          this.#failing = true;
         },
       },
-    );
+    });
   }
 
   /** 16 hex digits: names this life of the sequence. */
@@ -188,10 +153,7 @@ export class UdpTunnelUplink implements Uplink {
   }
 
   hasRoom(): boolean {
-    const { queuedBytes } = this.counters;
-    if (queuedBytes >= this.#queueBytesMax) this.#full = true;
-    else if (queuedBytes <= this.#queueBytesMax * REFILL_SHARE) this.#full = false;
-    return !this.#full;
+    return this.#mark.hasRoom(this.counters.queuedBytes);
   }
 
   waitForRoom(): Promise<void> {
@@ -231,18 +193,12 @@ export class UdpTunnelUplink implements Uplink {
     }
     this.#ratio = Math.min(RATIO_MAX, Math.max(1, batch.byteLength / frame.byteLength));
     const { oldestNs, newestNs } = nanosecondsOf(timeSpanOf(batch));
-    this.#push({
+    this.#line.push({
       bytes: frame,
       sequence: this.#nextSequence++,
       packetCount: batch.packetCount,
       standsFor: { packets: batch.packetCount, bytes: capturedBytesOf(batch), oldestNs, newestNs },
     });
-  }
-
-  #push(frame: OutgoingFrame): void {
-    this.#queue.push(frame);
-    this.counters.queuedPackets += frame.packetCount;
-    this.counters.queuedBytes += frame.bytes.byteLength;
   }
 
   #drop(batch: Batch, reason: UplinkDropReason): void {
@@ -259,7 +215,7 @@ export class UdpTunnelUplink implements Uplink {
       if (tally.packets === 0) continue;
       const gap = tally.take(reason);
       const { packets, bytes, fromNs, toNs } = gap;
-      this.#push({
+      this.#line.push({
         bytes: encodeGap(gap, this.#nextSequence),
         sequence: this.#nextSequence++,
         packetCount: 0,
@@ -311,9 +267,8 @@ export class UdpTunnelUplink implements Uplink {
   }
 
   #report(final: boolean): void {
-    const counters = { ...reportedCounters(this.counters), ...this.#dependencies.report?.() };
-    const interfaces = [...(this.#dependencies.interfaces?.() ?? [])];
-    this.#pushControl(encodeReport({ sentAtMs: this.#clock.wallMs(), final, counters, interfaces }));
+    const sentAtMs = this.#clock.wallMs();
+    this.#pushControl(encodeUplinkReport(this.counters, this.#dependencies, sentAtMs, final));
   }
 
   #pushControl(bytes: Uint8Array): void {
@@ -324,18 +279,16 @@ export class UdpTunnelUplink implements Uplink {
   /** Makes blocks while the sender wants them: full ones, or what there is when it has waited long enough. */
   #pump(): void {
     while (this.#sender.wantsMore) {
-      const waiting = this.#queue.length - this.#head;
+      const { waiting } = this.#line;
       const isDue = waiting >= this.#interleave || this.#isLingerOver || this.#state === 'draining';
       if (this.#controls.length === 0 && (waiting === 0 || !isDue)) break;
-      const frames = this.#queue.slice(this.#head, this.#head + this.#interleave);
-      this.#forget(frames.length);
+      const frames = this.#line.take(this.#interleave);
       this.#endLinger();
-      for (const frame of frames) this.#unsettled.set(frame, { settled: 0, taken: 0 });
       const block = [...this.#controls, ...frames];
       this.#controls = [];
       this.#sender.push(this.#encoder.encodeBlock(block));
     }
-    if (this.#queue.length > this.#head && this.#cancelLinger === null && !this.#isLingerOver)
+    if (this.#line.waiting > 0 && this.#cancelLinger === null && !this.#isLingerOver)
       this.#cancelLinger = this.#clock.after(LINGER_MS, () => {
         this.#cancelLinger = null;
         this.#isLingerOver = true;
@@ -349,47 +302,22 @@ export class UdpTunnelUplink implements Uplink {
     this.#isLingerOver = false;
   }
 
-  #forget(count: number): void {
-    this.#head += count;
-    if (this.#head < 1024 && this.#head < this.#queue.length) return;
-    this.#queue.splice(0, this.#head);
-    this.#head = 0;
-  }
-
   #settled(datagram: OutgoingDatagram, wasTaken: boolean): void {
-    const { counters } = this;
     if (wasTaken) this.#failing = false;
-    counters.sentBytes = this.#sender.sentBytes;
-    const { frame } = datagram;
-    const progress = this.#unsettled.get(frame);
-    if (progress === undefined) return;
-    progress.settled++;
-    if (wasTaken) progress.taken++;
-    if (progress.settled < datagram.shards) return;
-    this.#unsettled.delete(frame);
-    counters.queuedPackets -= frame.packetCount;
-    counters.queuedBytes -= frame.bytes.byteLength;
-    if (progress.taken >= datagram.dataShards) {
-      counters.acknowledgedPackets += frame.packetCount;
-      counters.sentPackets += frame.packetCount;
-    } else counters.dropped['send-failed'] += frame.packetCount;
+    this.counters.sentBytes = this.#sender.sentBytes;
+    if (!this.#line.settle(datagram, wasTaken)) return;
     if (this.hasRoom()) this.#room.release();
   }
 
   #finishWhenDone(): void {
-    if (this.#state === 'draining' && this.#queue.length === this.#head && this.#sender.isIdle)
-      this.#finish?.();
+    if (this.#state === 'draining' && this.#line.waiting === 0 && this.#sender.isIdle) this.#finish?.();
   }
 
   /** What was not sent is told by the farewells all the same: their groups speak of everything before. */
   #abandon(): number {
     const packets = this.counters.queuedPackets;
-    for (const frame of this.#queue.splice(0).slice(this.#head)) this.#encoder.skip(frame);
-    this.#head = 0;
-    this.#unsettled.clear();
+    for (const frame of this.#line.abandon()) this.#encoder.skip(frame);
     this.#sender.clear();
-    this.counters.dropped.stopped += packets;
-    this.counters.queuedPackets = this.counters.queuedBytes = 0;
     if (packets > 0) this.#dependencies.events.abandoned?.({ packets });
     return packets;
   }

@@ -1,0 +1,96 @@
+/**
+ * Data carried in pings. An echo reply has to repeat what the request brought (RFC 792): one that says something else is the other end of a tunnel. And
+ * requests that bring much, again and again, bring it to somebody.
+ */
+import type { Flow } from '../flow/flow.ts';
+import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../packet/packet-view.ts';
+import { be32 } from '../protocol/byte-reader.ts';
+import { fingerprint } from '../protocol/ber.ts';
+import type { Detector, Report } from './detector.ts';
+import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
+import type { Rules } from './rule-file.ts';
+import { seconds } from './scan-detector.ts';
+
+/** `ping` brings 32 or 56 bytes; who tries how large packets may be does so a few times. */
+const LARGE_BYTES_MIN = 128;
+/** Requests that wait for their answers, as [identifier and sequence, fingerprint] two by two. */
+const PENDING_NUMBERS_MAX = 2 * 8;
+const REQUESTS: ReadonlySet<number> = new Set([8, 128]);
+const REPLIES: ReadonlySet<number> = new Set([0, 129]);
+
+export function createIcmpDetector(rules: Rules, report: Report): Detector {
+  const rule = rules.icmp_tunnel;
+  const large = new KeyedWindows(rule.within * 1000);
+  const other = new KeyedWindows(rule.within * 1000);
+
+  function found(title: string, evidence: string, window: CountedWindow, flow: Flow, nowUs: number): void {
+    const { client, server } = flow;
+    report(
+      {
+        rule: 'icmp-tunnel',
+        title,
+        severity: rule.severity,
+        score: 0.85,
+        technique: 'T0869',
+        timeUs: nowUs,
+        source: client,
+        destination: server,
+        port: -1,
+        protocol: 'icmp',
+        evidence,
+        group: `${client} ${server}`,
+        scope: { pair: [client, server], protocol: flow.protocol, fromUs: window.startUs, toUs: nowUs },
+      },
+      flow,
+    );
+  }
+
+  return {
+    state: { large, other },
+
+    packet(view, flow) {
+      if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6)) return; // prettier-ignore
+      const at = view.inner.transportOffset;
+      const isRequest = REQUESTS.has(view.sourcePort);
+      if ((!isRequest && !REPLIES.has(view.sourcePort)) || at === -1 || view.payloadOffset < at + 8) return;
+      const bytes = view.payloadEnd - view.payloadOffset;
+      // What was not captured cannot be compared.
+      if (bytes <= 0 || bytes < view.payloadWireBytes) return;
+      const pair = `${flow.client} ${flow.server}`;
+      if (isRequest) {
+        remember(flow, be32(view.bytes, at + 4), print(view));
+        if (bytes < LARGE_BYTES_MIN) return;
+        const window = large.add(pair, view.timeUs);
+        window.other += bytes;
+        if (window.count >= rule.packets)
+          found('Much data in pings', `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
+      } else if (contradicts(flow, be32(view.bytes, at + 4), print(view))) {
+        const window = other.add(pair, view.timeUs);
+        if (window.count >= Math.ceil(rule.packets / 4))
+          found('Answers to pings that say something else', `${window.count} echo replies of ${flow.server} did not repeat what ${flow.client} had sent, in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
+      }
+    },
+  };
+}
+
+function print(view: PacketView): number {
+  return fingerprint(view.bytes, view.payloadOffset, view.payloadEnd);
+}
+
+function remember(flow: Flow, identity: number, data: number): void {
+  const pending = (flow.memory['pings'] ??= []) as number[];
+  if (pending.length >= PENDING_NUMBERS_MAX) pending.splice(0, 2);
+  pending.push(identity, data);
+}
+
+/** Whether a request of this identity was seen, and none of them brought this data. */
+function contradicts(flow: Flow, identity: number, data: number): boolean {
+  const pending = (flow.memory['pings'] ?? []) as number[];
+  let isKnown = false;
+  for (let i = 0; i < pending.length; i += 2) {
+    if (pending[i] !== identity) continue;
+    if (pending[i + 1] === data) return false;
+    isKnown = true;
+  }
+  return isKnown;
+}
