@@ -2,6 +2,7 @@
  * The whole analyzer over files, without a daemon: the packets of all of them by time, an engine for each sensor, and what came of it. What
  * `analyze`, `learn`, `train` and `evaluate` stand on.
  */
+import { messageOf } from '@tapline/shared/base/errors.ts';
 import { readU32 } from '@tapline/shared/packet/record.ts';
 import { mergeCaptures } from './merge/capture-merge.ts';
 import { baselineOf, type Baseline } from './asset/baseline.ts';
@@ -48,6 +49,8 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
   const engines = new Map<string, Engine>();
   const alerts = new Map<string, Alert>();
   const damaged: { path: string; reason: string }[] = [];
+  /** Files with packets that met a fault; the first of each is told. */
+  const failedIn = new Set<number>();
   const { files } = options;
   const fileName = (file: number): string => files[file]?.path ?? '';
   let packets = 0;
@@ -71,6 +74,11 @@ export async function analyzeFiles(options: AnalysisOptions): Promise<Analysis> 
       },
       {
         alert: (alert) => alerts.set(alert.id, alert),
+        failed: (error, { origin }) => {
+          if (failedIn.has(origin.file)) return;
+          failedIn.add(origin.file);
+          damaged.push({ path: fileName(origin.file), reason: `packet ${origin.number} cannot be analysed, by a fault of this program (${messageOf(error)}); please report it` }); // prettier-ignore
+        },
         packet: (flow, view) => {
           options.packet?.(flow, view);
           scoring?.packet(flow, view, engine);

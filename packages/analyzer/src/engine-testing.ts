@@ -104,5 +104,8 @@ export async function analyzeCapture(
     rules: rulesOf(options.rules),
     flowEnded: (flow, values, engine) => flows.push(flowRecord(flow, values, engine.sensor)),
   });
+  // A fault is survived, in a plant; here it is one.
+  for (const { path, reason } of analysis.damaged)
+    if (reason.includes('fault of this program')) throw new Error(`${path}: ${reason}`);
   return { ...analysis, flows };
 }

@@ -1,12 +1,19 @@
 /** The engine on anything: real packets with flipped bytes, cut short and out of order, and every damaged file. Nothing throws, nothing grows without bounds, the books balance. */
 import { deserialize, serialize } from 'node:v8';
 import fc from 'fast-check';
-import { LINKTYPE_ETHERNET } from '@tapline/shared/packet/link-type.ts';
+import {
+  LINKTYPE_ETHERNET,
+  LINKTYPE_LINUX_SLL,
+  LINKTYPE_LINUX_SLL2,
+} from '@tapline/shared/packet/link-type.ts';
 import { readCapture } from '@tapline/shared/pcap/testing.ts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { corpusFiles, corpusPath, describeWithCorpus } from '../../../tests/support/corpus.ts';
-import { Rig, analyzeCapture } from './engine-testing.ts';
-import type { Packet } from './packet/frame-testing.ts';
+import { Engine } from './engine.ts';
+import { Rig, analyzeCapture, rulesOf } from './engine-testing.ts';
+import { recordsOf, type Packet } from './packet/frame-testing.ts';
+import type { PacketView } from './packet/packet-view.ts';
+import { PUBLISHER, goose } from './rule/publisher-testing.ts';
 import { SCENARIOS } from './rule/scenarios-testing.ts';
 
 /** A few packets of many protocols. */
@@ -93,6 +100,73 @@ describeWithCorpus('mutated packets', () => {
     const [first, last] = [sizes[0] as number, sizes.at(-1) as number];
     expect(last, sizes.join(' ')).toBeLessThan(64 * 1024 * 1024);
     expect(last / first, sizes.join(' ')).toBeLessThan(12);
+  });
+});
+
+describe('frames of other links', () => {
+  /** Linux's cooked captures, version 1 and 2, of an Ethernet frame: they know who sent it. */
+  const cooked = (frame: Buffer): Buffer => Buffer.concat([Buffer.from([0, 1, 0, 1, 0, 6]), frame.subarray(6, 12), Buffer.alloc(2), frame.subarray(12)]); // prettier-ignore
+  const cooked2 = (frame: Buffer): Buffer => Buffer.concat([frame.subarray(12, 14), Buffer.from([0, 0, 0, 0, 0, 2, 0, 1, 1, 6]), frame.subarray(6, 12), Buffer.alloc(2), frame.subarray(14)]); // prettier-ignore
+
+  it.each([
+    [LINKTYPE_LINUX_SLL, cooked],
+    [LINKTYPE_LINUX_SLL2, cooked2],
+  ])('of link type %i belong to flows, and what they carry is read', (linkType, wrap) => {
+    const packets = [1, 2, 3].map((sqNum) => ({ timeUs: sqNum * 1000, frame: wrap(goose(1, sqNum, 7, 0)) }));
+    const rig = new Rig().add(packets, linkType).finish();
+    expect(rig.flows).toMatchObject([{ client: PUBLISHER, server: '00:00:00:00:00:00', service: 'goose', clientPackets: 3 }]); // prettier-ignore
+  });
+
+  it('never throw, whatever they are and whatever link they say they come from', () => {
+    const linkType = fc.constantFrom(
+      0,
+      1,
+      9,
+      101,
+      104,
+      108,
+      LINKTYPE_LINUX_SLL,
+      228,
+      229,
+      LINKTYPE_LINUX_SLL2,
+      147,
+    );
+    const etherType = fc.constantFrom('0800', '86dd', '0806', '88b8', '88ba', '8892', '88cc', '8100', '8864', '0004', '0060', 'ffff'); // prettier-ignore
+    const frame = fc.record({ etherType, head: fc.uint8Array({ minLength: 12, maxLength: 12 }), rest: fc.uint8Array({ maxLength: 120 }), wrap: fc.constantFrom(cooked, cooked2, (bytes: Buffer) => bytes), cut: fc.nat(160) }); // prettier-ignore
+    fc.assert(
+      fc.property(linkType, fc.array(frame, { minLength: 1, maxLength: 12 }), (type, frames) => {
+        const rig = new Rig();
+        const packets = frames.map(({ etherType, head, rest, wrap, cut }, i) => ({
+          timeUs: i * 1000,
+          frame: wrap(Buffer.concat([head, Buffer.from(etherType, 'hex'), rest])).subarray(0, 1 + cut),
+        }));
+        rig.add(packets, type).finish();
+        const { malformed, withoutFlow } = rig.engine.flows.counters;
+        const inFlows = rig.flows.reduce((sum, flow) => sum + flow.clientPackets + flow.serverPackets, 0);
+        expect(inFlows + malformed + withoutFlow).toBe(packets.length);
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
+
+describe('a fault at one packet', () => {
+  const packets = [1, 2, 3].map((sqNum) => ({ timeUs: sqNum * 1000, frame: goose(1, sqNum, 7, 0) }));
+  const events = { alert: () => undefined, flowEnded: () => undefined };
+  const options = { sensor: 'test', rules: rulesOf(), fileName: () => '' };
+  const faulty = { ...events, packet: (_: unknown, view: PacketView) => { if (view.origin.number === 2) throw new Error('a bug'); } }; // prettier-ignore
+  const run = (bytes: Uint8Array) => ({ file: 0, bytes, from: 0, to: bytes.byteLength, linkType: LINKTYPE_ETHERNET, number: 1, offset: -1 }); // prettier-ignore
+
+  it('is told and counted, and the others go on', () => {
+    const failed: number[] = [];
+    const engine = new Engine(options, { ...faulty, failed: (_, { origin }) => failed.push(origin.number) });
+    engine.add(run(recordsOf(packets)));
+    expect(failed).toEqual([2]);
+    expect(engine.counters).toMatchObject({ packets: 3, packetsFailed: 1 });
+  });
+
+  it('is thrown where nobody listens', () => {
+    expect(() => new Engine(options, faulty).add(run(recordsOf(packets)))).toThrow('a bug');
   });
 });
 

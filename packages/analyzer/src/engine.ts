@@ -54,6 +54,8 @@ export interface EngineEvents {
   /** Each packet, after it was added to its flow and before the next one comes: `view` is lent. */
   packet?(flow: Flow | null, view: PacketView): void;
   alert(alert: Alert, isNew: boolean): void;
+  /** The packet could not be analysed, by a fault of ours; without this the fault is thrown. */
+  failed?: (error: unknown, view: PacketView) => void;
   /** The flow's numbers lie in `values` until the call returns. */
   flowEnded(flow: Flow, values: Float64Array, engine: Engine): void;
 }
@@ -71,7 +73,7 @@ export interface PacketRun {
 
 export class Engine {
   readonly sensor: string;
-  readonly counters = { packets: 0, bytes: 0 };
+  readonly counters = { packets: 0, bytes: 0, packetsFailed: 0 };
   readonly flows: FlowTable;
   readonly dissection: Dissection;
   readonly desk: AlertDesk;
@@ -145,7 +147,11 @@ export class Engine {
       view.origin.file = run.file;
       view.origin.number = number;
       view.origin.offset = offset;
-      this.#packet(view, linkType, at + RECORD_HEADER_BYTES, bytes, capturedBytes);
+      try {
+        this.#packet(view, linkType, at + RECORD_HEADER_BYTES, bytes, capturedBytes);
+      } catch (error) {
+        this.#failed(error, view);
+      }
       const recordBytes = RECORD_HEADER_BYTES + capturedBytes;
       at += recordBytes;
       if (offset !== -1) offset += recordBytes;
@@ -214,6 +220,14 @@ export class Engine {
     }
     for (const detector of this.#onPacket) detector.packet?.(view, flow, isFromClient);
     this.#events.packet?.(flow, view);
+  }
+
+  /** A bug, and its blast radius is this packet: a daemon that ended would meet it again at its next start, and at each one after. */
+  #failed(error: unknown, view: PacketView): void {
+    const { failed } = this.#events;
+    if (failed === undefined) throw error;
+    this.counters.packetsFailed++;
+    failed(error, view);
   }
 
   #countInWindows(view: PacketView, flow: Flow, isFromClient: boolean): void {

@@ -1,7 +1,9 @@
 /** What the stations report, as lines of the log: one function for each event. */
 import { messageOf } from '@tapline/shared/base/errors.ts';
 import type { Log } from '@tapline/shared/observe/log.ts';
+import { Sparingly } from '@tapline/shared/observe/sparingly.ts';
 import type { CheckpointEvents } from './checkpoint/checkpointer.ts';
+import type { PacketView } from './packet/packet-view.ts';
 import type { TailEvents } from './tail/archive-tail.ts';
 import type { StreamEvents } from './tail/stream-input.ts';
 
@@ -55,5 +57,19 @@ export function checkpointEvents(log: Log): CheckpointEvents {
     failed: (path, error) => {
       log.error({ checkpoint: path, problem: messageOf(error) }, 'A checkpoint could not be written; a restart would go on from the one before.'); // prettier-ignore
     },
+  };
+}
+
+/** Packets that could not be analysed; whoever sends one may send many. */
+export function packetEvents(
+  log: Log,
+  fileName: (file: number) => string,
+): (error: unknown, view: PacketView) => void {
+  const sparingly = new Sparingly();
+  return (error, { origin: { file, number } }) => {
+    sparingly.tell('packet', (leftOut) => {
+      const stack = error instanceof Error ? error.stack : messageOf(error);
+      log.error({ file: fileName(file), packet: number, stack, leftOut }, 'A packet could not be analysed, by a fault of this program; please report it. The others go on.'); // prettier-ignore
+    });
   };
 }

@@ -28,11 +28,12 @@ import { Checkpointer } from './checkpoint/checkpointer.ts';
 import type { AnalyzerConfig } from './config.ts';
 import { TrafficTable } from './count/traffic-table.ts';
 import type { EngineEvents } from './engine.ts';
-import { checkpointEvents, tailEvents, streamEvents } from './events.ts';
+import { checkpointEvents, packetEvents, tailEvents, streamEvents } from './events.ts';
 import { flowRecord } from './flow/flow-record.ts';
 import { FlowLog, writeFlowTexts, type FlowText } from './flow-log.ts';
 import { HouseDesk } from './house-desk.ts';
 import { inputFiles } from './merge/input-files.ts';
+import type { PacketView } from './packet/packet-view.ts';
 import { openPublishing, type Publishing } from './publish/publishing.ts';
 import { inputOf, resumedFrom, type RowState } from './row-state.ts';
 import { RulesWatch } from './rules-watch.ts';
@@ -119,6 +120,7 @@ class Analyzer implements RunningDaemon {
   /** Something came since the last checkpoint. */
   #hasNews = false;
   #stoppedMs: number | null = null;
+  readonly #packetFailed: (error: unknown, view: PacketView) => void;
   #caredMs = performance.now();
   #turnedMs = performance.now();
 
@@ -134,6 +136,7 @@ class Analyzer implements RunningDaemon {
     this.#outlet =
       parts.outlet ?? (parts.publishing === null ? logged : outletToAll([parts.publishing, logged]));
     this.#rules = new RulesWatch(config.rules, log);
+    this.#packetFailed = packetEvents(log, (file) => this.#fileName(file));
     const place = input.stdin ? 'stdin' : input.tcp;
     this.#stream = place === undefined ? null : new StreamInput(place, input.sensor, streamEvents(log));
     const files = input.files === undefined ? {} : { files: inputFiles(input.files) };
@@ -372,6 +375,7 @@ class Analyzer implements RunningDaemon {
       packet: (flow, view) => {
         this.#scoring.packet(flow, view, this.#stations.of(sensor).engine);
       },
+      failed: this.#packetFailed,
       alert: (alert, isNew) => {
         if (isNew) this.#alertsBySeverity[alert.severity] = (this.#alertsBySeverity[alert.severity] ?? 0) + 1;
         // Lent: it goes on changing. Told once with what it came to by then.

@@ -194,7 +194,7 @@ export class FlowTable {
       sourcePort = requestType(view);
       destinationPort = sourcePort;
     }
-    let order = 0;
+    let order = destination === -1 ? 1 : 0;
     for (let i = 0; i < addressBytes && order === 0; i++)
       order = (bytes[source + i] as number) - (bytes[destination + i] as number);
     if (order === 0) order = sourcePort - destinationPort;
@@ -351,12 +351,16 @@ export class FlowTable {
   #end(flow: Flow, ending: Flow['ending']): void {
     flow.ending = ending;
     this.settle(flow);
-    this.#events.ended(flow);
-    this.#slab.give(flow.row);
-    this.#budget.count(-1);
-    this.#state.flows.delete(flow.key);
-    this.#state.placedUs.delete(flow.key);
-    this.#state.closing.delete(flow.key);
+    // Whatever a listener does, the flow is gone: one that stayed would meet the same fault at every packet.
+    try {
+      this.#events.ended(flow);
+    } finally {
+      this.#slab.give(flow.row);
+      this.#budget.count(-1);
+      this.#state.flows.delete(flow.key);
+      this.#state.placedUs.delete(flow.key);
+      this.#state.closing.delete(flow.key);
+    }
   }
 }
 
@@ -378,6 +382,9 @@ function isAnswer(view: PacketView): boolean {
   if (isService !== isServicePort(view.destinationPort)) return isService;
   return view.payloadEnd > view.payloadOffset && speakerOf(view.bytes, view.payloadOffset, view.payloadEnd) === ANSWERS; // prettier-ignore
 }
+
+/** Linux's cooked captures know who sent a frame and not to whom. */
+const NO_MAC = '00:00:00:00:00:00';
 
 /** A group asks for nothing: what is sent to it is never an answer. */
 function isToGroup(view: PacketView): boolean {
@@ -404,7 +411,8 @@ function addressOf(view: PacketView, isSource: boolean): string {
       isSource ? inner.sourceOffset : inner.destinationOffset,
       inner.addressBytes as 4 | 16,
     );
-  return formatMac(bytes, isSource ? frame.linkSourceOffset : frame.linkDestinationOffset);
+  const at = isSource ? frame.linkSourceOffset : frame.linkDestinationOffset;
+  return at === -1 ? NO_MAC : formatMac(bytes, at);
 }
 
 function isIcmp(view: PacketView): boolean {
@@ -420,6 +428,7 @@ function requestType(view: PacketView): number {
   return type;
 }
 
+/** `offset` -1: an address that is not in the frame is all zeros. */
 function copy(to: Uint8Array, at: number, from: Uint8Array, offset: number, count: number): void {
-  for (let i = 0; i < count; i++) to[at + i] = from[offset + i] as number;
+  for (let i = 0; i < count; i++) to[at + i] = offset === -1 ? 0 : (from[offset + i] as number);
 }

@@ -224,20 +224,6 @@ function peel(view: PacketView): boolean {
   return true;
 }
 
-/** Where the message of a protocol straight on Ethernet begins: behind MAC addresses, tags and EtherType; -1 without Ethernet. */
-export function linkPayloadOffset(view: PacketView): number {
-  const { frame, bytes, end } = view;
-  if (frame.linkSourceOffset === -1 || frame.sap !== -1) return -1;
-  let at = frame.linkSourceOffset + 8;
-  for (let tags = 0; tags <= 16 && at <= end; tags++) {
-    const type = be16(bytes, at - 2);
-    if (type === 0x892f) at += 6;
-    else if (type === 0x8100 || type === 0x88a8 || (type >= 0x9100 && type <= 0x9300)) at += 4;
-    else return at;
-  }
-  return -1;
-}
-
 function be16(bytes: Uint8Array, at: number): number {
   return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
 }

@@ -3,7 +3,7 @@
  * nothing, by what its first payload looks like. What it tells goes on with its flow.
  */
 import type { Flow } from '../flow/flow.ts';
-import { PROTO_TCP, PROTO_UDP, linkPayloadOffset, type PacketView } from '../packet/packet-view.ts';
+import { PROTO_TCP, PROTO_UDP, type PacketView } from '../packet/packet-view.ts';
 import { NOT_OURS, type Dissector, type Message, type Operation, type Sink } from './dissector.ts';
 import { addSegment, createStream, endStream, type Stream, type StreamHandlers } from './stream.ts';
 
@@ -126,7 +126,7 @@ export class Dissection {
   #addFrame(flow: Flow, view: PacketView): void {
     const dissector = this.#etherTypes.get(flow.etherType);
     if (dissector === undefined) return;
-    const at = linkPayloadOffset(view);
+    const at = view.frame.payloadOffset;
     if (at === -1 || at >= view.end) return;
     flow.service = dissector.name;
     this.#dissector = dissector;

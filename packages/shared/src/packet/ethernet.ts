@@ -103,8 +103,12 @@ export function locateEtherType(
       locatePppoe(cursor, bytes, offset, end);
       return;
     default:
-      if (etherType < ETHERTYPE_FIRST) locateLlc(cursor, bytes, offset, end);
-      else cursor.kind = FRAME_OTHER;
+      if (etherType < ETHERTYPE_FIRST) {
+        locateLlc(cursor, bytes, offset, end);
+        return;
+      }
+      cursor.kind = FRAME_OTHER;
+      cursor.payloadOffset = offset;
   }
 }
 

@@ -217,6 +217,7 @@ describe('on any bytes', () => {
           expect(inside(cursor.linkSourceOffset, 6)).toBe(true);
           expect(inside(cursor.linkDestinationOffset, 6)).toBe(true);
           expect(inside(cursor.transportOffset, 1)).toBe(true);
+          expect(inside(cursor.payloadOffset, 0)).toBe(true);
           const isIp = cursor.kind === FRAME_IPV4 || cursor.kind === FRAME_IPV6;
           expect(isIp).toBe(cursor.networkOffset !== -1);
           expect(cursor.reason !== 0).toBe(cursor.kind === FRAME_MALFORMED);

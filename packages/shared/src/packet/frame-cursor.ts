@@ -51,6 +51,8 @@ export class FrameCursor {
   /** Six bytes each. */
   linkSourceOffset = -1;
   linkDestinationOffset = -1;
+  /** Where the message starts that `etherType` announces, of FRAME_OTHER with an EtherType; it may be empty. */
+  payloadOffset = -1;
   /** Where the ARP message starts. */
   arpOffset = -1;
   /** Where the IP header starts. */
@@ -87,6 +89,7 @@ export function locateFrame(
   cursor.vlanId = -1;
   cursor.linkSourceOffset = -1;
   cursor.linkDestinationOffset = -1;
+  cursor.payloadOffset = -1;
   cursor.arpOffset = -1;
   cursor.networkOffset = -1;
   cursor.networkBytes = 0;
