@@ -7,6 +7,7 @@ import { createBaselineDetector } from './baseline-detector.ts';
 import { createBeaconDetector } from './beacon-detector.ts';
 import { createChurnDetector } from './churn-detector.ts';
 import type { Detector, Report } from './detector.ts';
+import { createDhcpDetector } from './dhcp-detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createDnsSpoofingDetector } from './dns-spoofing-detector.ts';
@@ -17,6 +18,7 @@ import { createIcmpDetector } from './icmp-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
 import { createMessageFloodDetector } from './message-flood-detector.ts';
+import { createMalwareDetector } from './malware-detector.ts';
 import { createMirrorDetector } from './mirror-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import { createOverrideDetector } from './override-detector.ts';
@@ -56,6 +58,8 @@ export function createDetectors(
     createIcmpDetector(rules, report),
     createLateralDetector(rules, report),
     createDirectoryDetector(rules, report),
+    createDhcpDetector(rules, report),
+    createMalwareDetector(rules, report),
     createTransferDetector(rules, internal, report),
     createWebDetector(rules, report),
     createViolationDetector(rules, report),

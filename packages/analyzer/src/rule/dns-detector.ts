@@ -8,8 +8,9 @@ import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
-/** A quarter of the names is a suspicion. */
-const EARLY_SHARE = 4;
+/** Two full labels: nobody names a host so. A few of them are enough for a suspicion. */
+const FULL_LABELS = 110;
+const FULL_QUERIES = 5;
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
 /** Types that tools use, to move data or to break resolvers. */
@@ -20,6 +21,8 @@ const DNS_PORT = 53;
 const SERVER_US = 86_400_000_000;
 /** Records that carry text are asked for now and then, not all the time. */
 const CARRIERS_MIN = 20;
+/** And those of type NULL not at all, but by tunnels. */
+const NULLS_MIN = 8;
 const CARRIERS_US = 600_000_000;
 /** Names that do not exist, of different domains, within the window. */
 const NXDOMAINS_MIN = 10;
@@ -52,13 +55,15 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
         found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
       if (operation.name === 'query-txt' || operation.name === 'query-null') {
         const window = carriers.add(`${flow.client} ${domain}`, nowUs, name);
-        if (window.count >= CARRIERS_MIN)
+        if (window.count >= (operation.name === 'query-null' ? NULLS_MIN : CARRIERS_MIN))
           found('dns-tunnel', 'Data in DNS answers', domain, window.startUs, `${flow.client} asked ${window.count} times for ${operation.name.slice(6)} records of ${memberCount(window)} names under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
       }
       const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
       if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
       const window = names.add(`${flow.client} ${domain}`, nowUs, name);
-      if (memberCount(window) < Math.ceil(rule.queries / EARLY_SHARE)) return;
+      // Names of content networks are long, and never as long as a name can be.
+      const isFull = label.length >= FULL_LABELS;
+      if (memberCount(window) < (isFull ? FULL_QUERIES : rule.queries)) return;
       const severity = memberCount(window) < rule.queries ? 'medium' : rule.severity;
       found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`, severity); // prettier-ignore
 

@@ -1,7 +1,9 @@
 /**
  * Data carried in pings. An echo reply has to repeat what the request brought (RFC 792): one that says something else is the other end of a tunnel. And
- * requests that bring much, again and again, bring it to somebody.
+ * requests that bring much, again and again, bring it to somebody. Beside that, what ICMP says about ways: redirects, and advertisements of routers that
+ * are an attack.
  */
+import type { Severity } from '../alert/finding.ts';
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../packet/packet-view.ts';
 import { be32 } from '../protocol/byte-reader.ts';
@@ -15,6 +17,12 @@ import { seconds } from './scan-detector.ts';
 const LARGE_BYTES_MIN = 128;
 /** Requests that wait for their answers, as [identifier and sequence, fingerprint] two by two. */
 const PENDING_NUMBERS_MAX = 2 * 8;
+const REDIRECT = 5;
+const REDIRECT_V6 = 137;
+const ROUTER_ADVERTISEMENT = 134;
+const ROUTER_ADVERTISEMENT_BYTES = 16;
+/** Recursive DNS servers (RFC 8106): its length in units of eight bytes is odd, 1 + 2 × addresses. */
+const OPTION_RDNSS = 25;
 const REQUESTS: ReadonlySet<number> = new Set([8, 128]);
 const REPLIES: ReadonlySet<number> = new Set([0, 129]);
 
@@ -22,6 +30,25 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
   const rule = rules.icmp_tunnel;
   const large = new KeyedWindows(rule.within * 1000);
   const other = new KeyedWindows(rule.within * 1000);
+
+  function tellRouting(view: PacketView, flow: Flow): void {
+    const { bytes, payloadEnd: end, sourcePort: type, protocol, timeUs } = view;
+    const at = view.inner.transportOffset;
+    if (at === -1) return;
+    if (protocol === PROTO_ICMPV6 && type === ROUTER_ADVERTISEMENT && rules.exploit.enabled && hasBadOption(bytes, at + ROUTER_ADVERTISEMENT_BYTES, end))
+      tell('exploit', 'Router advertisement that overflows Windows (CVE-2020-16898)', rules.exploit.severity, 'T0866', `${flow.client} announces name servers in an option of even length`, flow, timeUs); // prettier-ignore
+    const isRedirect = (protocol === PROTO_ICMP && type === REDIRECT) || (protocol === PROTO_ICMPV6 && type === REDIRECT_V6); // prettier-ignore
+    if (isRedirect && rules.icmp_redirect.enabled)
+      tell('icmp-redirect', 'A host says where packets have to go', rules.icmp_redirect.severity, 'T0830', `${flow.client} tells ${flow.server} to send packets another way`, flow, timeUs); // prettier-ignore
+  }
+
+  function tell(name: string, title: string, severity: Severity, technique: string, evidence: string, flow: Flow, nowUs: number): void {
+    const { client, server } = flow;
+    report(
+      { rule: name, title, severity, score: 0.8, technique, timeUs: nowUs, source: client, destination: server, port: -1, protocol: 'icmp', evidence, group: client, scope: { client, protocol: flow.protocol, fromUs: flow.startUs, toUs: nowUs } },
+      flow,
+    );
+  } // prettier-ignore
 
   function found(title: string, evidence: string, window: CountedWindow, flow: Flow, nowUs: number): void {
     const { client, server } = flow;
@@ -49,6 +76,7 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
     state: { large, other },
 
     packet(view, flow) {
+      if (flow !== null) tellRouting(view, flow);
       if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6)) return; // prettier-ignore
       const at = view.inner.transportOffset;
       const isRequest = REQUESTS.has(view.sourcePort);
@@ -71,6 +99,17 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
       }
     },
   };
+}
+
+/** Whether the options of a router advertisement hold name servers in a length that cannot be. */
+function hasBadOption(bytes: Uint8Array, from: number, end: number): boolean {
+  for (let at = from; at + 2 <= end;) {
+    const length = bytes[at + 1] as number;
+    if (length === 0) return false;
+    if (bytes[at] === OPTION_RDNSS && length % 2 === 0) return true;
+    at += 8 * length;
+  }
+  return false;
 }
 
 function print(view: PacketView): number {

@@ -53,7 +53,7 @@ export class KeyedWindows {
   /** The key's window at that time, a new one if the last is over. */
   at(key: string, nowUs: number): CountedWindow {
     const known = this.windows.get(key);
-    if (known !== undefined && nowUs - known.startUs <= this.#windowUs) return known;
+    if (known !== undefined && this.#isOpen(known, nowUs)) return known;
     if (known !== undefined) this.windows.delete(key);
     else if (this.windows.size >= this.#keysMax) dropOldest(this.windows);
     const window: CountedWindow = { startUs: nowUs, count: 0, one: null, set: null, other: 0 };
@@ -64,7 +64,12 @@ export class KeyedWindows {
   /** The key's window if there is one that is not over. */
   peek(key: string, nowUs: number): CountedWindow | undefined {
     const known = this.windows.get(key);
-    return known !== undefined && nowUs - known.startUs <= this.#windowUs ? known : undefined;
+    return known !== undefined && this.#isOpen(known, nowUs) ? known : undefined;
+  }
+
+  /** A packet may be a little late. One from long before is from a capture of its own, and so is what comes after it. */
+  #isOpen({ startUs }: CountedWindow, nowUs: number): boolean {
+    return Math.abs(nowUs - startUs) <= this.#windowUs;
   }
 
   /** Counts one event, of `member` if it is given. */

@@ -4,11 +4,11 @@ import { Rig } from '../engine-testing.ts';
 import { connect, field, packet } from '../protocol/mqtt-testing.ts';
 import { connection } from './scenarios-testing.ts';
 
-function told(target: string, contentType: string | null, count = 40): boolean {
+function told(target: string, contentType: string | null, count = 40, method = 'POST'): boolean {
   const header = contentType === null ? '' : `Content-Type: ${contentType}\r\n`;
   const packets = Array.from({ length: count }, (_, i) =>
     connection(`10.0.0.66:${5000 + i}`, '10.0.0.2:80', [
-      ['>', `POST ${target} HTTP/1.1\r\nHost: hmi\r\n${header}Content-Length: 9\r\n\r\nu=a&p=${i}`],
+      ['>', `${method} ${target} HTTP/1.1\r\nHost: hmi\r\n${header}Content-Length: 9\r\n\r\nu=a&p=${i}`],
       ['<', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'],
     ], i * 500_000),
   ).flat(); // prettier-ignore
@@ -16,9 +16,16 @@ function told(target: string, contentType: string | null, count = 40): boolean {
 }
 
 it('forms posted to one address again and again are guesses', () => {
-  expect(told('/index.php', 'application/x-www-form-urlencoded')).toBe(true);
-  expect(told('/index.php', 'multipart/form-data; boundary=x')).toBe(true);
-  expect(told('/index.php', 'application/x-www-form-urlencoded', 14)).toBe(false);
+  expect(told('/login.php', 'application/x-www-form-urlencoded', 15)).toBe(true);
+  expect(told('/login.php', 'application/x-www-form-urlencoded', 14)).toBe(false);
+  // Where the address says nothing of logins, it takes more.
+  expect(told('/index.php', 'multipart/form-data; boundary=x', 60)).toBe(true);
+  expect(told('/index.php', 'application/x-www-form-urlencoded', 59)).toBe(false);
+});
+
+it('passwords in addresses are guesses', () => {
+  expect(told('/brute/?username=admin&password=letmein&Login=Login', null, 15, 'GET')).toBe(true);
+  expect(told('/view/?page=7', null, 40, 'GET')).toBe(false);
 });
 
 it('JSON and bodies of no kind are, where the address is one of logins', () => {

@@ -4,6 +4,7 @@
  */
 import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../flow/flow-columns.ts';
 import type { Flow } from '../flow/flow.ts';
+import type { Operation } from '../protocol/dissector.ts';
 import type { Detector, Report } from './detector.ts';
 import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
@@ -28,6 +29,9 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
 
 const FORM = /^(application\/x-www-form-urlencoded|multipart\/form-data)/i;
 const JSON_BODY = /^application\/json/i;
+const PASSWORD_QUERY = /[?&]pass(?:word|wd)?=/i;
+/** Forms at an address that says nothing of logins. */
+const FORMS_FACTOR = 4;
 const LOGIN_TARGET = /log-?[io]n|auth|sign-?in|session|token|passw/i;
 
 export function createLoginDetector(rules: Rules, report: Report): Detector {
@@ -96,23 +100,25 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
       // A topic may be refused to who is logged in.
       if (protocol === 'mqtt' && operation.name !== 'connect') return;
       if (protocol === 'http') {
-        const isLogin =
-          operation.isFromClient &&
-          operation.name === 'post' &&
-          mayBeLogin(flow.facts['content-type'], operation.object);
+        const kind = operation.isFromClient ? loginKind(operation, flow.facts['content-type']) : 'none';
         const isRefused = !operation.isFromClient && refusal.test(operation.exception);
-        if (!isLogin && !isRefused) return;
-        const window = httpAttempts.add(`${flow.client} ${flow.server} ${flow.serverPort} ${isLogin ? operation.object.split('?')[0] : ''}`, nowUs); // prettier-ignore
-        if (rules.http_brute_force.enabled && window.count >= rules.http_brute_force.attempts)
-          found('http_brute_force', window, flow, 'http', isLogin ? `posts to ${operation.object}` : 'refused requests', nowUs); // prettier-ignore
+        if (kind === 'none' && !isRefused) return;
+        const target = operation.object.split('?')[0] ?? '';
+        const window = httpAttempts.add(`${flow.client} ${flow.server} ${flow.serverPort} ${isRefused ? '' : target}`, nowUs); // prettier-ignore
+        const needed = rules.http_brute_force.attempts * (kind === 'form' ? FORMS_FACTOR : 1);
+        if (rules.http_brute_force.enabled && window.count >= needed)
+          found('http_brute_force', window, flow, 'http', isRefused ? 'refused requests' : `logins at ${target}`, nowUs); // prettier-ignore
       } else if (operation.exception !== '' && refusal.test(operation.exception))
         count(flow, protocol, 'refused logins', nowUs);
     },
   };
 }
 
-/** Machines post to one another all day, in XML; people fill in forms. */
-function mayBeLogin(body: string | undefined, target: string): boolean {
-  if (body === undefined) return LOGIN_TARGET.test(target);
-  return FORM.test(body) || (JSON_BODY.test(body) && LOGIN_TARGET.test(target));
+/** Machines post to one another all day, in XML and in forms too; a login says so in its address or brings a password. */
+function loginKind({ name, object }: Operation, body: string | undefined): 'login' | 'form' | 'none' {
+  if (PASSWORD_QUERY.test(object)) return 'login';
+  if (name !== 'post') return 'none';
+  const isForm = FORM.test(body ?? '');
+  if (LOGIN_TARGET.test(object.split('?')[0] ?? '') && (body === undefined || isForm || JSON_BODY.test(body))) return 'login'; // prettier-ignore
+  return isForm ? 'form' : 'none';
 }

@@ -5,7 +5,7 @@
  */
 import type { Severity } from '../alert/finding.ts';
 import { isGroupAddress, type NetworkList } from '../asset/networks.ts';
-import type { Flow } from '../flow/flow.ts';
+import { SENT_SYN, type Flow } from '../flow/flow.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import { formatAddress, formatMac } from '@tapline/shared/packet/ip-address.ts';
 import {
@@ -42,6 +42,12 @@ const KNOWN_SCANNER_US = 600_000_000;
 const KNOWN_SCANNER_SHARE = 4;
 /** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
 const EMPTY_ECHO = 'emptyEcho';
+/** How many packets an attempt has sent so far. */
+const TRIED = 'tried';
+/** Of UDP; scanners repeat a probe once or twice. */
+const PROBES_MAX = 4;
+/** What a DHCP server sends to a client that may have gone. */
+const DHCP_CLIENT_PORT = 68;
 /** ICMP time exceeded and unreachable are answers to others, never an attempt. */
 const ECHO_REQUESTS: ReadonlySet<number> = new Set([8, 13, 15, 17, 128]);
 
@@ -126,10 +132,29 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     return agreed.peek(`${client} ${server} ${serverPort}`, nowUs) !== undefined;
   }
 
+  /** Takes the attempt back: it was none. */
+  function forget(flow: Flow, nowUs: number): void {
+    const { client, server, serverPort: port, protocol } = flow;
+    delete flow.memory[TRIED];
+    for (const windows of [vertical, slowPorts])
+      forgetMember(windows.peek(`${client} ${server} ${protocol}`, nowUs), port);
+    for (const windows of [horizontal, slowHosts])
+      forgetMember(windows.peek(`${client} ${protocol} ${port}`, nowUs), server);
+  }
+
+  /** Whoever goes on has somebody who listens, though the mirror may show one of the two only: media streams, half a connection. */
+  function goesOn(flow: Flow, view: PacketView): boolean {
+    if (view.protocol === PROTO_TCP) return view.payloadWireBytes > 0 && (view.tcpFlags & (TCP_ACK | TCP_SYN)) === TCP_ACK && (flow.clientState & SENT_SYN) !== 0; // prettier-ignore
+    const sent = flow.memory[TRIED] as number;
+    flow.memory[TRIED] = sent + 1;
+    return sent >= PROBES_MAX;
+  }
+
   function attempt(flow: Flow, nowUs: number, isClosing: boolean): void {
     const { client, server, serverPort: port, protocol } = flow;
     const name = protocolName(protocol);
     const about = { source: client, port, protocol: name, nowUs, protocolNumber: protocol };
+    if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) flow.memory[TRIED] = 1;
     if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) {
       const ports = vertical.add(`${client} ${server} ${protocol}`, nowUs, port);
       if (rules.scan_vertical.enabled && memberCount(ports) >= needed(client, rules.scan_vertical.ports, nowUs))
@@ -166,7 +191,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
       const isIcmp = flow.protocol === PROTO_ICMP || flow.protocol === PROTO_ICMPV6;
       if (isIcmp && !ECHO_REQUESTS.has(flow.clientPort)) return;
       if (isIcmp && view.payloadWireBytes === 0) flow.memory[EMPTY_ECHO] = true;
-      if (isTraceroute(flow) || isAgreed(flow, nowUs)) return;
+      if (isTraceroute(flow) || isOffer(flow) || isAgreed(flow, nowUs)) return;
       if (isIcmp || flow.protocol === PROTO_TCP || flow.protocol === PROTO_UDP) attempt(flow, nowUs, flow.protocol === PROTO_TCP && (view.tcpFlags & (TCP_SYN | TCP_FIN | TCP_ACK)) === (TCP_FIN | TCP_ACK)); // prettier-ignore
     },
 
@@ -178,15 +203,11 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     },
 
     flowAnswered(flow, nowUs) {
-      if (flow.memory[EMPTY_ECHO] === true) return;
-      const { client, server, serverPort: port, protocol } = flow;
-      for (const windows of [vertical, slowPorts])
-        forgetMember(windows.peek(`${client} ${server} ${protocol}`, nowUs), port);
-      for (const windows of [horizontal, slowHosts])
-        forgetMember(windows.peek(`${client} ${protocol} ${port}`, nowUs), server);
+      if (flow.memory[EMPTY_ECHO] !== true) forget(flow, nowUs);
     },
 
     packet(view, flow, isFromClient) {
+      if (flow !== null && isFromClient && flow.memory[TRIED] !== undefined && goesOn(flow, view)) forget(flow, view.timeUs); // prettier-ignore
       if (flow !== null && rules.scan_flags.enabled && hasTcpFlags(view) && areImpossible(view.tcpFlags)) {
         const nowUs = view.timeUs;
         const [source, destination] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
@@ -204,6 +225,10 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
+}
+
+function isOffer({ protocol, serverPort }: Flow): boolean {
+  return protocol === PROTO_UDP && serverPort === DHCP_CLIENT_PORT;
 }
 
 function isTraceroute({ protocol, serverPort }: Flow): boolean {

@@ -45,6 +45,15 @@ export const SERVER_HELLO = Buffer.from(
   'hex',
 );
 
+/** A DHCP message: discover (operation 1) or offer (2), for a device. */
+export function dhcp(operation: number, device: string): Buffer {
+  const message = Buffer.alloc(244);
+  message.set([operation, 1, 6, 0]);
+  message.set(Buffer.from(device, 'hex'), 28);
+  message.set([0x63, 0x82, 0x53, 0x63, 53, 1, operation, 255], 236);
+  return message;
+}
+
 type Line = readonly ['>' | '<', string | Uint8Array];
 
 /** A whole connection: handshake, the lines, both ends. */
@@ -351,8 +360,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     rule: 'dns-tunnel',
-    // A quarter of what makes it high.
-    rules: { dns_tunnel: { queries: 24, label_length: 20 } },
+    rules: { dns_tunnel: { queries: 6, label_length: 20 } },
     threshold: 6,
     event: (i) => [
       { timeUs: i * 1000, frame: udp(`${ATTACKER}:5353`, `${VICTIM}:53`, { payload: dns(i, `${randomLabel(i)}.tunnel.example`) }) },
@@ -690,5 +698,41 @@ export const SCENARIOS: readonly Scenario[] = [
     source: VICTIM,
     destination: '203.0.113.5',
     technique: 'T0885',
+  },
+  {
+    rule: 'dhcp-starvation',
+    rules: { dhcp_starvation: { devices: 5 } },
+    threshold: 5,
+    event: (i) => [{ timeUs: i * SECOND, frame: udp('0.0.0.0:68', '255.255.255.255:67', { payload: dhcp(1, `02000000010${i}`) }) }], // prettier-ignore
+    source: '0.0.0.0',
+    destination: '255.255.255.255',
+    technique: 'T0814',
+  },
+  {
+    rule: 'rogue-dhcp',
+    rules: {},
+    threshold: 2,
+    event: (i) => [{ timeUs: i * SECOND, frame: udp(`${i === 0 ? VICTIM : ATTACKER}:67`, '10.0.0.99:68', { payload: dhcp(2, '020000000101') }) }], // prettier-ignore
+    source: ATTACKER,
+    destination: '',
+    technique: 'T0830',
+  },
+  {
+    rule: 'icmp-redirect',
+    rules: {},
+    threshold: 1,
+    event: (i) => [{ timeUs: i * SECOND, frame: icmp(ATTACKER, VICTIM, 5, 1, { payload: 32 }) }],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0830',
+  },
+  {
+    rule: 'malware',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${VICTIM}:${5000 + i}`, `${ATTACKER}:443`, [['>', Buffer.from('4768307374310000004c000000789c4b630800', 'hex')]], i * SECOND), // prettier-ignore
+    source: VICTIM,
+    destination: ATTACKER,
+    technique: 'T0869',
   },
 ];

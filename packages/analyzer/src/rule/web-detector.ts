@@ -12,7 +12,7 @@ const TEXT_BYTES_MAX = 4096;
 /** In the target, percent-decoded twice: some decode it twice, and attackers know who does. */
 const TARGETS: readonly (readonly [RegExp, string])[] = [
   [/[?&=;].*(?:\.\.[/\\]){2}|\/etc\/(?:passwd|shadow)\b|\b(?:boot|win)\.ini\b|[/\\]windows[/\\]system32/i, 'a path out of the web root'],
-  [/['")\s]\s*(?:or|and)\s+(?:['"(]{0,3}\w+['")]{0,3}\s*(?:=|like)\s*['"(]{0,3}\w+|\d+\s*[<>]\s*\d+)/i, 'a condition for an SQL statement'],
+  [/['")\s]\s*(?:or|and)\s+['"(]{0,3}(?:(\w{1,16})['")]{0,3}\s*(?:=|like)\s*['"(]{0,3}\1\b|\d+\s*[=<>]\s*\d)/i, 'a condition for an SQL statement'],
   [/\bunion(?:\s|\/\*.*?\*\/)+(?:all\s+)?select\b|\binformation_schema\b|\bxp_cmdshell\b/i, 'a part of an SQL statement'],
   [/\b(?:sleep|benchmark|pg_sleep)\(\s*\d+|\bwaitfor\s+delay\b|;\s*(?:drop|insert|update|delete)\s+(?:table|into|from|\w+\s+set)\b/i, 'an SQL statement'],
   [/[;|&`\n]\s*(?:\/bin\/|\/usr\/bin\/)?(?:cat|ls|id|wget|curl|tftp|nc|bash|sh|whoami|uname|chmod|busybox|ping)(?:[\s;|&`<>]|$)|\$\((?:[^)]{1,80})\)|\bcmd\.exe\b/i, 'a command for a shell'],
