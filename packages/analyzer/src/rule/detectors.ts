@@ -18,6 +18,7 @@ import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
 import { createMessageFloodDetector } from './message-flood-detector.ts';
 import { createMirrorDetector } from './mirror-detector.ts';
+import { createNewcomerDetector } from './newcomer-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import { createOverrideDetector } from './override-detector.ts';
 import { createProbeDetector } from './probe-detector.ts';
@@ -27,6 +28,7 @@ import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
 import { createSubscriptionDetector } from './subscription-detector.ts';
 import { createSuspectDetector } from './suspect-detector.ts';
+import { createSwitchingDetector } from './switching-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
 import { createUnansweredDetector } from './unanswered-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
@@ -64,7 +66,9 @@ export function createDetectors(
     createForgedDetector(rules, report),
     createMirrorDetector(rules, report),
     createProbeDetector(rules, report),
+    createNewcomerDetector(rules, report),
     createOverrideDetector(rules, report),
+    createSwitchingDetector(rules, report),
     createWalkDetector(rules, report),
     createRelayDetector(rules, report),
     createUnansweredDetector(rules, report),
