@@ -72,7 +72,8 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
     const tried = places.peek(pair, nowUs);
     const isSearch = tried !== undefined && memberCount(tried) >= PLACES_MIN && tried.other < tried.count;
     const asks = `${client}, which is new to ${server}, asks for ${operation.object}`;
-    if (isSearch) found('ot-discovery', 'A controller is searched for its processor and asked what it is', discovery.severity, flow, tried.startUs, `${asks} after ${memberCount(tried)} selectors in ${seconds(tried, nowUs)}, not all of which answered`, nowUs); // prettier-ignore
+    if (isSearch)
+      found('ot-discovery', 'A controller is searched for its processor and asked what it is', discovery.severity, flow, tried.startUs, `${asks} after ${memberCount(tried)} selectors in ${seconds(tried, nowUs)}, not all of which answered`, nowUs); // prettier-ignore
     else found('ot-discovery', 'A controller is asked what it is', 'low', flow, nowUs, asks, nowUs);
   }
 
@@ -113,7 +114,11 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
       const { client, server, serverPort, service, actions } = flow;
       const pair = `${client} ${server}`;
       const isAnswered = (flow.serverState & SENT_SYN_ACK) !== 0;
-      if (OPCUA_PORTS.has(serverPort) && isAnswered && ((flow.clientState | flow.serverState) & SENT_DATA) === 0)
+      if (
+        OPCUA_PORTS.has(serverPort) &&
+        isAnswered &&
+        ((flow.clientState | flow.serverState) & SENT_DATA) === 0
+      )
         wordless.add(`${pair} ${serverPort}`, flow.startUs);
       if (service === 'opcua' && actions['discover'] !== undefined && actions['session'] !== undefined) {
         const before = wordless.peek(`${pair} ${serverPort}`, flow.startUs);
