@@ -100,7 +100,7 @@ describe('frames by hand', () => {
     ); // prettier-ignore
     expect(said).toEqual(['bsqNum skipped', 'csqNum skipped', 'bsqNum skipped', 'csqNum skipped']);
     for (let i = 0; i < 50; i++) hear(goose, frame(1, 1, TIME, `block${i}`), { memory });
-    expect((memory['control-blocks'] as number[]).length).toBe(8 * 14);
+    expect((memory['control-blocks'] as number[]).length).toBe(8 * 16);
   });
 
   test('what is missing or cut is told', () => {

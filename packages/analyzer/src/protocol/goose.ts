@@ -40,9 +40,9 @@ const COUNT_MAX = 0xffff_ffff;
 /**
  * Per control block: fingerprint of its name, stNum, sqNum, fingerprint of t, confRev, fingerprint of its data, time of its last frame in ms; then of the state that it
  * left: stNum, sqNum, fingerprint of t, time of its last frame in ms, fingerprint of its data; then fingerprint of its positions, and when they changed
- * without a new state, in ms (0: they did not).
+ * without a new state, in ms (0: they did not); then how often it counted as it should, and how often its last number came again, too late for a copy.
  */
-const BLOCK_NUMBERS = 14;
+const BLOCK_NUMBERS = 16;
 const BLOCKS_MAX = 8;
 
 /** Without a time in the frame; and a state is believed for so many of those times. */
@@ -52,6 +52,10 @@ const LIVES = 2;
 const LATE_MS = 20;
 /** A device that sends new positions before it has counted them counts them so soon at the latest. */
 const COUNTED_MS = 100;
+/** No path is longer than another by so much: the same frame again was sent again. */
+const AGAIN_MS = 100;
+/** Who has counted so often knows how to; some publishers never do. */
+const COUNTS_MIN = 5;
 
 const operation = createOperation('goose');
 const pdu = createElement();
@@ -146,7 +150,7 @@ function sequence(memory: Memory, nowMs: number, sink: Sink): void {
   if (at >= blocks.length) {
     if (blocks.length >= BLOCKS_MAX * BLOCK_NUMBERS) blocks.splice(0, BLOCK_NUMBERS);
     at = blocks.length;
-    blocks.push(nameHash, -1, 0, 0, -1, 0, 0, -1, 0, 0, 0, 0, 0, 0);
+    blocks.push(nameHash, -1, 0, 0, -1, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0);
   } else {
     if (isLateCopy(blocks, at, nowMs)) return;
     counted(blocks, at, sink);
@@ -205,6 +209,7 @@ function contradictions(blocks: number[], at: number, nowMs: number, sink: Sink)
     if (nowMs - lastMs > LIVES * timeToLiveMs && sqNum === (blocks[at + 2] as number) + 1)
       sink.violation('silent beyond timeAllowedtoLive');
     const isSameNumber = sqNum === blocks[at + 2];
+    usedTwice(blocks, at, isSameNumber, nowMs - lastMs, sink);
     if (isSameNumber && data !== blocks[at + 5]) sink.violation('sqNum repeated with other data');
     const changedMs = blocks[at + 13] as number;
     const isCounted = changedMs !== 0 && nowMs - changedMs > COUNTED_MS;
@@ -214,11 +219,27 @@ function contradictions(blocks: number[], at: number, nowMs: number, sink: Sink)
     else if (isCounted) blocks[at + 13] = 0;
     return;
   }
-  blocks[at + 13] = 0;
+  blocks[at + 13] = blocks[at + 15] = 0;
   const isBack = stNum === blocks[at + 7] && time === blocks[at + 9];
   const silentMs = nowMs - (blocks[at + 10] as number);
   if (isBack && silentMs <= LIVES * timeToLiveMs && nowMs - lastMs <= LIVES * timeToLiveMs && silentMs > LATE_MS)
     sink.violation('two states are published at once'); // prettier-ignore
+}
+
+/**
+ * Somebody sends the next number before its owner does, who then sends it as well, and both go on from there. Told when it goes on: a number that is stuck comes more
+ * than twice.
+ */
+function usedTwice(blocks: number[], at: number, isSameNumber: boolean, gapMs: number, sink: Sink): void {
+  if (isSameNumber) {
+    if (gapMs > AGAIN_MS) blocks[at + 15] = (blocks[at + 15] as number) + 1;
+    return;
+  }
+  const isNext = fields.sqNum === (blocks[at + 2] as number) + 1;
+  const again = blocks[at + 15] as number;
+  blocks[at + 15] = 0;
+  if (isNext && again === 1 && (blocks[at + 14] as number) >= COUNTS_MIN) sink.violation('sqNum used twice');
+  else if (isNext && again === 0) blocks[at + 14] = Math.min(COUNTS_MIN, (blocks[at + 14] as number) + 1);
 }
 
 const TAG_BITS = 0x84;

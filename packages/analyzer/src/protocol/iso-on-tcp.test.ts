@@ -34,7 +34,10 @@ const DOWNLOAD = data('32010000 0a00 0012 0000 1a 00 0000 00000000 09 5f30413030
 const SZL = data('32070000 0b00 0008 0008 00011204 1144 01 00 ff09 0004 0011 0001');
 const SET_CLOCK = data('32070000 0c00 0008 000e 00011204 1147 02 00 ff09 000a 00 19140820115943 0000');
 const PLUS_WRITE = data('7202 0011 31 0000 0542 0000 0003 00000123 34 000000 00 72020000');
-const SAMPLES = [CONNECT, SETUP, WRITE, WRITE_BIT, WRITE_REFUSED, READ, READ_ANSWER, STOP, START, INSERT, DOWNLOAD, SZL, SET_CLOCK, PLUS_WRITE]; // prettier-ignore
+const PLUS_STOP = data('7202 0018 31 0000 04f2 0000 0010 00000390 34 00000034 01 9077 00 08 01 72020000');
+const PLUS_START = data('7202 0018 31 0000 04f2 0000 0010 00000390 34 00000034 01 9077 00 08 03 72020000');
+const TLS_RECORD = data('17 0303 0008 0011223344556677');
+const SAMPLES = [CONNECT, SETUP, WRITE, WRITE_BIT, WRITE_REFUSED, READ, READ_ANSWER, STOP, START, INSERT, DOWNLOAD, SZL, SET_CLOCK, PLUS_WRITE, PLUS_STOP, TLS_RECORD]; // prettier-ignore
 
 /** An element of BER. */
 function element(tag: string, ...content: string[]): string {
@@ -116,6 +119,22 @@ describe('S7comm by hand', () => {
     expect(only(SZL)).toMatchObject({ name: 'read-szl', action: 'discover', object: 'szl:0x0011/0x0001' });
     expect(only(SET_CLOCK)).toMatchObject({ name: 'set-clock', action: 'control' });
     expect(only(PLUS_WRITE)).toMatchObject({ name: 'set-multi-variables', action: 'write', code: 0x542 });
+  });
+
+  test('a state that is asked of the execution unit of S7comm-plus is a stop or a start', () => {
+    expect(only(PLUS_STOP)).toMatchObject({ name: 'plc-stop', action: 'control', value: 1 });
+    expect(only(PLUS_START)).toMatchObject({ name: 'plc-start', action: 'control', value: 3 });
+    const other = Uint8Array.from(PLUS_STOP);
+    other[28] = 0x35;
+    expect(only(other)).toMatchObject({ name: 'set-variable', action: 'write' });
+  });
+
+  test('TLS inside is read as such, with records that go on; other bytes are nobody knows what', () => {
+    const memory: Memory = {};
+    const strange = data('99aabbccddee');
+    expect(only(TLS_RECORD, memory)).toMatchObject({ protocol: 's7comm', name: 'secured-message', action: 'other' }); // prettier-ignore
+    expect(only(strange, memory)).toMatchObject({ name: 'secured-message' });
+    expect(hear(isoOnTcp, strange, {}).violations).toEqual(['neither S7 nor an ISO session']);
   });
 
   test('a message in parts is read at its end', () => {

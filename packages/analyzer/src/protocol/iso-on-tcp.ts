@@ -122,7 +122,22 @@ function handOver(
   if (at >= end) return;
   if (looksLikeS7(bytes, at, end)) dissectS7(message, bytes, at, end, isWhole, sink);
   else if (looksLikeMms(bytes, at, end)) dissectMms(message, bytes, at, end, isWhole, sink);
+  else if (isTlsRecord(bytes, at, end) || message.memory['isSecured'] === true) secured(message, sink);
   else sink.violation('neither S7 nor an ISO session');
+}
+
+/** Newer controllers speak TLS inside ISO on TCP; a record may go on in the next message, which then has no head. */
+function isTlsRecord(bytes: Uint8Array, at: number, end: number): boolean {
+  const type = bytes[at] as number;
+  return end - at >= 5 && type >= 0x14 && type <= 0x17 && bytes[at + 1] === 3 && (bytes[at + 2] as number) <= 4; // prettier-ignore
+}
+
+function secured({ memory }: Message, sink: Sink): void {
+  memory['isSecured'] = true;
+  resetOperation(operation);
+  operation.protocol = 's7comm';
+  operation.name = 'secured-message';
+  sink.operation(operation);
 }
 
 function session(message: Message, type: number, headEnd: number, sink: Sink): void {
@@ -137,6 +152,7 @@ function session(message: Message, type: number, headEnd: number, sink: Sink): v
     // A connection begins anew: nothing of an older one is left.
     memory['isConnected'] = true;
     delete memory['isSetUp'];
+    delete memory['isSecured'];
     delete memory['partsOfClient'];
     delete memory['partsOfServer'];
   } else if (kind === TYPE_CONFIRM) {

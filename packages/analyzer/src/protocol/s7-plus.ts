@@ -5,6 +5,9 @@
  *   message: in version 3 first 0x20 and a digest (32), then
  *            0 opcode (1)   1 reserved (2)   3 function (2)   5 reserved (2)   7 sequence (2)   9 session (4), in requests
  *
+ *
+ *   set-variable   14 object (4)   18 addresses (VLQ)   then each address (VLQ), flags (1), type (1), value
+ *
  * Notifications have no function. Remembered: whether a message in several parts is under way, per direction.
  */
 import { be16, hex } from './byte-reader.ts';
@@ -36,6 +39,12 @@ const FUNCTIONS: ReadonlyMap<number, readonly [string, Action]> = new Map([
   [0x057c, ['get-link', 'read']],
   [0x0586, ['get-vars-substreamed', 'read']],
 ] as const);
+
+const SET_VARIABLE = 0x04f2;
+/** The execution unit's object, and its attribute that asks for another state: one address, 2167, no flags, type DINT. */
+const EXECUTION_UNIT_AT = 14;
+const STATE_REQUEST: readonly number[] = [0, 0, 0, 0x34, 1, 0x90, 0x77, 0, 8];
+const STATES: Readonly<Record<number, string>> = { 1: 'plc-stop', 3: 'plc-start' };
 
 const operation = createOperation('s7comm');
 
@@ -79,9 +88,19 @@ export function dissectS7Plus(
     operation.code = code;
     operation.name = known?.[0] ?? `function-${hex(code, 4)}`;
     operation.action = known?.[1] ?? 'other';
+    if (code === SET_VARIABLE && !operation.isResponse) stateRequest(bytes, body + EXECUTION_UNIT_AT, end);
   } else {
     sink.violation('S7comm-plus message shorter than its header');
     return;
   }
   sink.operation(operation);
+}
+
+/** A stop or start is a variable that is set like any other. */
+function stateRequest(bytes: Uint8Array, at: number, end: number): void {
+  const value = at + STATE_REQUEST.length;
+  if (value >= end || STATE_REQUEST.some((byte, i) => bytes[at + i] !== byte)) return;
+  operation.name = STATES[bytes[value] as number] ?? 'set-operating-state';
+  operation.action = 'control';
+  operation.value = bytes[value] as number;
 }

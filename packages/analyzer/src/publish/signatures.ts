@@ -53,6 +53,7 @@ const RULES: readonly string[] = [
   'tcp-reset',
   'broad-subscription',
   'ot-unanswered',
+  'ot-switching',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

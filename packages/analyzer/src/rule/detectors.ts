@@ -20,6 +20,7 @@ import { createLoginDetector } from './login-detector.ts';
 import { createMessageFloodDetector } from './message-flood-detector.ts';
 import { createMalwareDetector } from './malware-detector.ts';
 import { createMirrorDetector } from './mirror-detector.ts';
+import { createNewcomerDetector } from './newcomer-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import { createOverrideDetector } from './override-detector.ts';
 import { createProbeDetector } from './probe-detector.ts';
@@ -29,6 +30,7 @@ import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
 import { createSubscriptionDetector } from './subscription-detector.ts';
 import { createSuspectDetector } from './suspect-detector.ts';
+import { createSwitchingDetector } from './switching-detector.ts';
 import { createTransferDetector } from './transfer-detector.ts';
 import { createUnansweredDetector } from './unanswered-detector.ts';
 import { createViolationDetector } from './violation-detector.ts';
@@ -68,7 +70,9 @@ export function createDetectors(
     createForgedDetector(rules, report),
     createMirrorDetector(rules, report),
     createProbeDetector(rules, report),
+    createNewcomerDetector(rules, report),
     createOverrideDetector(rules, report),
+    createSwitchingDetector(rules, report),
     createWalkDetector(rules, report),
     createRelayDetector(rules, report),
     createUnansweredDetector(rules, report),

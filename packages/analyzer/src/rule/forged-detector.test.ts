@@ -70,6 +70,24 @@ describe('GOOSE', () => {
     expect(loud(every(20_000, states.flat()))).toEqual([]);
   });
 
+  it('whose next number somebody else sends first, each time, is told', () => {
+    const forged = every(SECOND, count(8, (i) => goose(1, 10 + i, 1, 1)), 9.8 * SECOND); // prettier-ignore
+    expect(loud(inOrder(real(0, 20), forged))).toEqual(told);
+  });
+
+  it('that never counts well, sends each number twice at once, or is stuck, is not', () => {
+    expect(
+      loud(
+        every(
+          SECOND,
+          count(40, (i) => goose(1, i >> 1, 1, 1)),
+        ),
+      ),
+    ).toEqual([]);
+    expect(loud(inOrder(real(0, 20), every(SECOND, count(20, (i) => goose(1, i, 1, 1)), 50_000)))).toEqual([]); // prettier-ignore
+    expect(loud(every(SECOND, count(60, (i) => goose(1, i < 10 ? i : Math.floor(i / 10), 1, 1))))).toEqual([]); // prettier-ignore
+  });
+
   it('of a foreign MAC address beside the real one is told', () => {
     const forged = every(SECOND, count(4, (i) => goose(2, i, 99, 0, FORGER)), 5.5 * SECOND); // prettier-ignore
     const [alert] = loud(inOrder(real(0, 20), forged));

@@ -15,6 +15,7 @@ export const CONTRADICTIONS: ReadonlySet<string> = new Set([
   'two states are published at once',
   'sqNum repeated with other data',
   'data changed without a new stNum',
+  'sqNum used twice',
   'smpCnt repeated with other data',
   'two counts are published at once',
 ]);

@@ -72,6 +72,7 @@ export const rulesSchema = z.strictObject({
   ot_discovery: rule('medium', { hosts: count(8), within: within(600_000) }),
   ot_probe: rule('medium', { units: count(16), functions: count(4), objects: count(30), within: within(60_000) }),
   ot_walk: rule('medium', { units: count(8), addresses: count(30), functions: count(12), within: within(60_000) }),
+  ot_switching: rule('medium', { controllers: count(4), objects: count(20), within: within(60_000) }),
   ot_relay: rule('low', { spoofed_severity: z.enum(SEVERITIES).default('medium'), requests: count(5), within: within(60_000) }),
   ot_unanswered: rule('low', { flood_severity: z.enum(SEVERITIES).default('medium'), requests: count(20), flood: count(1000), within: within(60_000) }),
   connection_churn: rule('medium', { connections: count(120), within: within(60_000) }),

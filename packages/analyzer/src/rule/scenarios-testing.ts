@@ -509,6 +509,16 @@ export const SCENARIOS: readonly Scenario[] = [
     technique: 'T0846',
   },
   {
+    rule: 'ot-switching',
+    rules: { ot_switching: { controllers: 3 } },
+    threshold: 3,
+    // IEC 60870-5-104, C_SC_NA_1: one point on, at station after station.
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `10.0.1.${1 + i}:2404`, [['>', Buffer.from('680e000000002d010600010065040001', 'hex')]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: '',
+    technique: 'T0855',
+  },
+  {
     rule: 'ot-relay',
     rules: { ot_relay: { requests: 4 } },
     threshold: 4,
