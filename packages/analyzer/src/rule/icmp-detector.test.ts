@@ -51,3 +51,13 @@ it('answers that do not repeat their requests are told, whatever their size', ()
   }));
   expect(told(answers)).toBe(false);
 });
+
+it('a redirect is told, and a router advertisement only when it is an attack', () => {
+  const rules = (packets: readonly Packet[]): string[] => new Rig().add(packets).finish().rules;
+  expect(rules([{ timeUs: 0, frame: icmp(A, B, 5, 1, { payload: 32 }) }])).toContain('icmp-redirect');
+  const advertisement = (...options: number[]): Packet => ({ timeUs: 0, frame: icmp('fe80::1', 'fe80::2', 134, 0, { payload: Uint8Array.from([...Buffer.alloc(8), ...options]) }) }); // prettier-ignore
+  const servers = (length: number): number[] => [25, length, ...Buffer.alloc(8 * length - 2)];
+  expect(rules([advertisement(1, 1, 2, 0, 0, 0, 0, 1, ...servers(3))])).not.toContain('exploit');
+  expect(rules([advertisement(1, 1, 2, 0, 0, 0, 0, 1, ...servers(4))])).toContain('exploit');
+  expect(rules([advertisement(25, 0, 0, 0)])).not.toContain('exploit');
+});

@@ -49,7 +49,7 @@ export const rulesSchema = z.strictObject({
   foreign_hosts: rule('low', {}),
   unknown_service: rule('low', {}),
   weak_kerberos: rule('low', {}),
-  dhcp_starvation: rule('medium', { devices: count(30), within: within(60_000) }),
+  dhcp_starvation: rule('medium', { devices: count(60), within: within(60_000) }),
   rogue_dhcp: rule('low', {}),
   icmp_redirect: rule('low', {}),
   directory_search: rule('medium', {}),

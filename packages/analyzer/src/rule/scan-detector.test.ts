@@ -97,6 +97,18 @@ describe('a scan', () => {
     expect(rulesOfPackets(lists(() => '502 not implemented'))).toEqual(['scan-vertical']);
   });
 
+  it('is not who goes on sending, though nobody is seen to answer: a mirror may show half of it', () => {
+    const media = (packets: number): Packet[] =>
+      each(12, (i) => Array.from({ length: packets }, (_, n) => ({ timeUs: i * SECOND + n * 20_000, frame: udp('10.0.0.1:5004', `10.0.0.2:${20_000 + 2 * i}`, { payload: 172 }) }))); // prettier-ignore
+    expect(rulesOfPackets(media(50))).toEqual([]);
+    expect(rulesOfPackets(media(2))).toEqual(['scan-vertical']);
+    const half = each(12, (i) => [
+      knock(`10.0.0.1:${5000 + i}`, `10.0.0.2:${1000 + i}`, i * SECOND),
+      { timeUs: i * SECOND + 1000, frame: tcp(`10.0.0.1:${5000 + i}`, `10.0.0.2:${1000 + i}`, 'PA', { payload: 40 }) }, // prettier-ignore
+    ]);
+    expect(rulesOfPackets(half)).toEqual([]);
+  });
+
   it('with flags that no system sends is told by three packets, and never by headers that are not there', () => {
     const odd = (flags: string): Packet[] => each(3, (i) => ({ timeUs: i, frame: tcp('10.0.0.1:5000', '10.0.0.2:80', flags) })); // prettier-ignore
     for (const flags of ['', 'SF', 'SR', 'FPU']) expect(rulesOfPackets(odd(flags)), flags).toEqual(['scan-flags']); // prettier-ignore
