@@ -43,18 +43,24 @@ const START_S = 1_767_592_800;
 
 interface Sent extends Packet {
   readonly source: string;
+  readonly sensor: string;
 }
 
-/** A plant that polls its PLCs, with scans, floods and a login that is tried again and again; at the end a packet long after that ends all flows. */
+/** Each of these polls its own PLC, and has a sensor of its own; all the rest is seen by another one. */
+const CLIENTS = 12;
+const SENSORS = CLIENTS + 1;
+
+/** A plant that polls its PLCs, with scans, floods and a login that is tried again and again; at the end a packet long after that ends all flows of its sensor. */
 function traffic(seconds: number): Sent[] {
   const prng = new Prng(11);
   const packets: Sent[] = [];
   const say = (atS: number, from: string, to: string, flags: string, payload = 0): void => {
     const timeUs = Math.round((START_S + atS) * 1e6);
     const frame = flags === '' ? udp(from, to, { payload }) : tcp(from, to, flags, { payload });
-    packets.push({ timeUs, frame, source: from.slice(0, from.lastIndexOf(':')) });
+    const client = /10\.0\.1\.(\d+):/.exec(`${from} ${to}`)?.[1] ?? '0';
+    packets.push({ timeUs, frame, source: from.slice(0, from.lastIndexOf(':')), sensor: `probe-${client}` });
   };
-  for (let host = 1; host <= 12; host++)
+  for (let host = 1; host <= CLIENTS; host++)
     for (let at = prng.float(); at < seconds; at += 0.4 + prng.float() / 4) {
       const client = `10.0.1.${host}:${20_000 + Math.floor(at / 7)}`;
       say(at, client, `10.0.2.${host}:502`, 'PA', 12);
@@ -69,7 +75,8 @@ function traffic(seconds: number): Sent[] {
     say(at, '10.0.9.8:41000', `10.0.2.${n + 1}:445`, 'S');
   }
   for (let n = 0; n < 300; n++) say(seconds / 2 + n / 60, `10.0.8.8:${n + 1024}`, '10.0.2.3:80', 'S');
-  for (const source of ['10.0.1.1:9', '10.0.1.2:9']) say(seconds + 900, source, '10.0.3.1:9', '');
+  say(seconds + 900, '10.0.9.9:9', '10.0.3.1:9', '');
+  for (let host = 1; host <= CLIENTS; host++) say(seconds + 900, `10.0.1.${host}:9`, '10.0.3.1:9', '');
   return packets.sort((a, b) => a.timeUs - b.timeUs);
 }
 
@@ -83,7 +90,7 @@ class Writer {
   constructor(place: string, packets: readonly Sent[]) {
     this.directory = place;
     this.#packets = packets;
-    mkdirSync(join(place, 'probe'), { recursive: true });
+    for (const { sensor } of packets) mkdirSync(join(place, sensor), { recursive: true });
   }
 
   get isDone(): boolean {
@@ -98,7 +105,7 @@ class Writer {
       const packet = this.#packets[this.#next] as Sent;
       if (packet.timeUs > untilUs) break;
       const name = formatSegmentName(packet.source, Math.floor(packet.timeUs / 1e6 / MINUTE), MINUTE);
-      const path = join(this.directory, 'probe', name);
+      const path = join(this.directory, packet.sensor, name);
       lines.set(path, [...(lines.get(path) ?? []), packet]);
     }
     for (const [path, packets] of [...lines].reverse()) {
@@ -202,16 +209,19 @@ describe('killed again and again while the archive grows, the analyzer', () => {
     const books = booksOf(last);
     const bytes = packets.reduce((sum, { frame }) => sum + frame.byteLength, 0);
     expect(books['count']).toEqual({ packets: packets.length, bytes });
-    expect(books['engine']).toEqual({ packets: packets.length, bytes });
+    expect(books['engine']).toEqual({ packets: packets.length, bytes, packetsFailed: 0 });
     expect(books['merge']).toMatchObject({ packetsIn: packets.length, packetsOut: packets.length, packetsLate: 0, packetsHeldNow: 0 }); // prettier-ignore
-    expect(books['tail']).toMatchObject({ segments: readdirSync(join(archive, 'probe')).length, segmentsGone: 0, segmentsDamaged: 0 }); // prettier-ignore
-    expect(books['flows']?.['flows']).toBe(analysis.engines[0]?.flows.counters.flows);
-    // The two flows of the end are still open.
+    const segments = readdirSync(archive).reduce((sum, sensor) => sum + readdirSync(join(archive, sensor)).length, 0); // prettier-ignore
+    expect(books['tail']).toMatchObject({ segments, segmentsGone: 0, segmentsDamaged: 0 });
+    expect(books['sensorsNow'] as unknown).toBe(SENSORS);
+    const flowsOfAll = analysis.engines.reduce((sum, engine) => sum + engine.flows.counters.flows, 0);
+    expect(books['flows']?.['flows']).toBe(flowsOfAll);
+    // The flows of the end are still open, one at each sensor.
     const told = readdirSync(directory)
       .filter((name) => name.startsWith('kill-conn_'))
       .flatMap((name) => readFileSync(join(directory, name), 'utf8').trimEnd().split('\n'))
       .map((line) => (JSON.parse(line) as { uid: string }).uid);
-    // Models have not seen those two yet.
+    // Models have not seen those yet.
     const isScored = ({ rule, flows }: Alert): boolean => !rule.startsWith('model-') || flows.some((uid) => told.includes(uid)); // prettier-ignore
     const expected = analysis.alerts
       .filter(isScored)
@@ -221,20 +231,20 @@ describe('killed again and again while the archive grows, the analyzer', () => {
     expect([...alertsIn(alerts).keys()].sort()).toEqual(expected);
     const bySeverity = Object.values(books['alerts'] as Record<string, number>);
     expect(bySeverity.reduce((sum, count) => sum + count, 0)).toBe(expected.length);
-    expect(told).toHaveLength(uids.length - 2);
+    expect(told).toHaveLength(uids.length - SENSORS);
     expect(new Set(told).size).toBe(told.length);
     expect(told.every((uid) => uids.includes(uid))).toBe(true);
     // A stop with a last checkpoint: nothing is read again.
     const again = start(text);
     expect((await again.line('Going on from the last checkpoint.'))['packets']).toBe(packets.length);
     expect(await again.stop()).toBe(0);
-    expect(booksOf(again)['engine']).toEqual({ packets: packets.length, bytes });
+    expect(booksOf(again)['engine']).toEqual({ packets: packets.length, bytes, packetsFailed: 0 });
   });
 });
 
 describe('the same packets', () => {
   it('live, tailed and read again are the same alerts with the same counts', async () => {
-    const packets = traffic(30);
+    const packets = traffic(30).map((packet) => ({ ...packet, sensor: 'probe' }));
     const archive = join(directory, 'same', 'archive');
     const writer = new Writer(archive, packets);
     // As one capture, of the same sensor.

@@ -83,7 +83,7 @@ describeWithCorpus('over real captures', () => {
         .map((operation) => operation.object);
       const filter = 'udp && !icmp && !icmpv6 && (dns || mdns || llmnr)';
       const expected = tsharkValues(path, filter, 'dns.qry.name').map((found) =>
-        found === '<Root>' ? '.' : found.slice(0, 96),
+        found === '<Root>' ? '.' : found.length > 96 ? `${found.slice(0, 55)}…${found.slice(-40)}` : found,
       );
       expect(names.sort(), name).toEqual(expected.sort());
       expect(names.length).toBeGreaterThan(0);

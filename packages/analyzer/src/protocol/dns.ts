@@ -78,6 +78,9 @@ const RESPONSE_CODES: readonly string[] = [
   'not-in-zone',
 ];
 
+/** Characters of the end of a name that is too long to be told whole. */
+const NAME_END = 40;
+
 /** Where reading a name ended; `next` is -1 for a name that cannot be read. */
 const name = { text: '', next: -1, fault: '' };
 
@@ -190,6 +193,7 @@ function dissectDns(
     operation.code = type;
     operation.name = `${isAnnouncement ? 'announce' : verb(opcode, isNetbios)}-${typeName}`;
     operation.object = shown(name.text, isNetbios);
+    if (!isResponse) operation.value = name.text.length;
     sink.operation(operation);
     next += 4;
   }
@@ -226,7 +230,9 @@ function verb(opcode: number, isNetbios: boolean): string {
 
 function shown(found: string, isNetbios: boolean): string {
   const readable = isNetbios ? netbiosName(found) : found;
-  return (readable === '' ? '.' : readable).slice(0, OBJECT_CHARACTERS_MAX);
+  if (readable.length <= OBJECT_CHARACTERS_MAX) return readable === '' ? '.' : readable;
+  // Of a long name both ends: its end says whose it is.
+  return `${readable.slice(0, OBJECT_CHARACTERS_MAX - NAME_END - 1)}…${readable.slice(-NAME_END)}`;
 }
 
 /** NetBIOS writes each half of a byte as a letter from A to P; the 16th byte says which service of that name is meant. */

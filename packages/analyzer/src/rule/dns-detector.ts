@@ -8,9 +8,12 @@ import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
-/** Two full labels: nobody names a host so. A few of them are enough for a suspicion. */
-const FULL_LABELS = 110;
+/** More than two full labels: nobody names a host so. A few of them are enough for a suspicion. */
+const FULL_NAME = 130;
 const FULL_QUERIES = 5;
+const ADDRESS_TYPES: ReadonlySet<string> = new Set(['query-a', 'query-aaaa', 'query-https', 'query-ptr']);
+/** Of names that are asked for anything but addresses (TXT, MX, CNAME), a quarter is enough for it. */
+const CARRIER_SHARE = 4;
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
 /** Types that tools use, to move data or to break resolvers. */
@@ -61,9 +64,10 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
       if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
       const window = names.add(`${flow.client} ${domain}`, nowUs, name);
-      // Names of content networks are long, and never as long as a name can be.
-      const isFull = label.length >= FULL_LABELS;
-      if (memberCount(window) < (isFull ? FULL_QUERIES : rule.queries)) return;
+      // Names of content networks are long too, but never as long as a name can be, and they are asked for addresses.
+      const isFull = operation.value >= FULL_NAME;
+      const needed = isFull ? FULL_QUERIES : ADDRESS_TYPES.has(operation.name) ? rule.queries : Math.ceil(rule.queries / CARRIER_SHARE); // prettier-ignore
+      if (memberCount(window) < needed) return;
       const severity = memberCount(window) < rule.queries ? 'medium' : rule.severity;
       found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`, severity); // prettier-ignore
 

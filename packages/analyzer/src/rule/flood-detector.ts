@@ -2,6 +2,7 @@
  * Floods: more than a service can mean. SYN flood: connections that are opened and never finished. Connection flood: one client opens more than
  * it can use. UDP and ICMP flood: packets that nobody answers. Reflection: answers that nobody asked for.
  */
+import type { Severity } from '../alert/finding.ts';
 import { isGroupAddress } from '../asset/networks.ts';
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_SYN } from '../packet/packet-view.ts';
@@ -22,6 +23,9 @@ const ICMP_ECHO = 8;
 /** Ports that announce themselves to groups. */
 const GROUP_PORTS: ReadonlySet<number> = new Set([69, 123, 137, 427, 520, 1900, 3702, 5353, 5683, 10001]);
 const REFLECTORS_MIN = 4;
+/** Below the rate of a flood, for a minute: a thing to know. */
+const SLOW_US = 60_000_000;
+const SLOW_FACTOR = 2;
 /** One connection accepted out of sight for so many that look half open. */
 const ASYMMETRIC_SHARE = 10;
 const SPRAY_SENDERS_MIN = 20;
@@ -37,6 +41,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
   const udp = new KeyedWindows(rules.udp_flood.within * 1000);
   const icmp = new KeyedWindows(rules.icmp_flood.within * 1000);
   const reflected = new KeyedWindows(rules.reflection.within * 1000);
+  const slowConnections = new KeyedWindows(SLOW_US);
   const elsewhere = new KeyedWindows(rules.syn_flood.within * 1000);
 
   function found(
@@ -55,6 +60,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     evidence: string,
     nowUs: number,
     isVictimServer = rule !== 'reflection',
+    severity: Severity = rules[rule].severity,
   ): void {
     const { source, destination, port } = about;
     // Of a reflection the victim is the client: it never asked, but the answers go to it.
@@ -63,7 +69,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       {
         rule: rule.replaceAll('_', '-'),
         title,
-        severity: rules[rule].severity,
+        severity,
         score: 0.95,
         technique: rule === 'scan_distributed' ? 'T0846' : 'T0814',
         timeUs: nowUs,
@@ -72,7 +78,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
         port,
         protocol: protocolName(flow.protocol),
         evidence,
-        group: `${source} ${destination} ${port} ${flow.protocol}`,
+        group: `${source} ${destination} ${port} ${flow.protocol} ${severity === 'low' ? 'slow' : ''}`,
         scope: {
           ...(destination === '' ? {} : isReflection ? { client: destination } : { server: destination }),
           ...(rule === 'spoofed_flood' || rule === 'scan_distributed' ? { isUnanswered: true } : {}),
@@ -123,6 +129,10 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${memberCount(all)} addresses, were never answered`, nowUs); // prettier-ignore
     knock(flow, nowUs);
     const client = connections.add(`${flow.client} ${server} ${port}`, nowUs);
+    const slow = slowConnections.add(`${flow.client} ${server} ${port}`, nowUs);
+    const isMuch = client.count < rules.connection_flood.connections && slow.count >= SLOW_FACTOR * rules.connection_flood.connections; // prettier-ignore
+    if (rules.connection_flood.enabled && isMuch)
+      found('connection_flood', slow, flow, { source: flow.client, destination: server, port }, 'Many connections of one client', `${flow.client} opened ${slow.count} connections to ${server} port ${port} in ${seconds(slow, nowUs)}`, nowUs, true, 'low'); // prettier-ignore
     if (rules.connection_flood.enabled && client.count >= rules.connection_flood.connections)
       found('connection_flood', client, flow, { source: flow.client, destination: server, port }, 'Connection flood', `${flow.client} opened ${client.count} connections to ${server} port ${port} in ${seconds(client, nowUs)}`, nowUs); // prettier-ignore
   }
@@ -137,7 +147,18 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
   }
 
   return {
-    state: { opened, openedHost, everywhere, knocks, connections, udp, icmp, reflected, elsewhere },
+    state: {
+      opened,
+      openedHost,
+      everywhere,
+      knocks,
+      connections,
+      udp,
+      icmp,
+      reflected,
+      elsewhere,
+      slowConnections,
+    },
 
     flowAnswered(flow, nowUs) {
       if (flow.protocol !== PROTO_TCP) return;
