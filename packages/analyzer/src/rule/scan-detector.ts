@@ -37,7 +37,7 @@ const TRACEROUTE_PORTS = 256;
 /** A port that was agreed on over FTP is used soon. */
 const AGREED_US = 60_000_000;
 const WEB_PORTS: ReadonlySet<number> = new Set([80, 443]);
-/** Who was seen scanning needs less to be told again: his other ports and hosts belong to it. */
+/** Who was seen scanning needs fewer hosts to be told again: his other ports belong to it. */
 const KNOWN_SCANNER_US = 600_000_000;
 const KNOWN_SCANNER_SHARE = 4;
 /** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
@@ -157,7 +157,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) flow.memory[TRIED] = 1;
     if (protocol !== PROTO_ICMP && protocol !== PROTO_ICMPV6) {
       const ports = vertical.add(`${client} ${server} ${protocol}`, nowUs, port);
-      if (rules.scan_vertical.enabled && memberCount(ports) >= needed(client, rules.scan_vertical.ports, nowUs))
+      if (rules.scan_vertical.enabled && memberCount(ports) >= rules.scan_vertical.ports)
         found('scan_vertical', ports, { ...about, destination: server, port: -1 }, 'Port scan of one host', `${client} tried ${memberCount(ports)} ${name} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`, flow); // prettier-ignore
       const slow = slowPorts.add(`${client} ${server} ${protocol}`, nowUs, port);
       if (rules.scan_slow.enabled && memberCount(slow) >= rules.scan_slow.targets && memberCount(ports) < rules.scan_vertical.ports)
