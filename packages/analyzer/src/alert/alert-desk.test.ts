@@ -56,6 +56,7 @@ function flow(uid: string): Flow {
     client: '10.0.0.1',
     server: '10.0.0.2',
     clientPort: 40_000,
+    line: 'client server 502',
     serverPort: 80,
     clientState: 0,
     serverState: 0,

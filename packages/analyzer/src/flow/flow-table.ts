@@ -229,6 +229,9 @@ export class FlowTable {
     const source = addressOf(view, true);
     const destination = addressOf(view, false);
     const uid = createHash('sha1').update(key, 'latin1').update(view.timeUs.toFixed(3)).digest('base64url');
+    const client = wasReversed ? destination : source;
+    const server = wasReversed ? source : destination;
+    const serverPort = isSwapped ? view.sourcePort : view.destinationPort;
     const flow: Flow = {
       key,
       uid: `C${uid.replaceAll(/[-_]/g, 'x').slice(0, 17)}`,
@@ -239,10 +242,11 @@ export class FlowTable {
       etherType: view.isIp ? -1 : view.frame.etherType,
       vlan: view.frame.vlanId,
       tunnelDepth: view.tunnelDepth,
-      client: wasReversed ? destination : source,
-      server: wasReversed ? source : destination,
+      client,
+      server,
+      line: `${client} ${server} ${serverPort}`,
       clientPort: isSwapped ? view.destinationPort : requestType(view),
-      serverPort: isSwapped ? view.sourcePort : view.destinationPort,
+      serverPort,
       isClientFirst: isSourceFirst !== wasReversed,
       clientState: 0,
       serverState: 0,

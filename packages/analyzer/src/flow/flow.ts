@@ -39,6 +39,8 @@ export interface Flow {
   client: string;
   server: string;
   /** ICMP: type and code. -1 without ports. */
+  /** Client, server and its port in one: what rules count by, made once and not for every request. */
+  readonly line: string;
   clientPort: number;
   serverPort: number;
   /** Bits SENT_, in the order in which history shows them. */

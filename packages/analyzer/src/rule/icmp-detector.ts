@@ -84,16 +84,15 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
       const bytes = view.payloadEnd - view.payloadOffset;
       // What was not captured cannot be compared.
       if (bytes <= 0 || bytes < view.payloadWireBytes) return;
-      const pair = `${flow.client} ${flow.server}`;
       if (isRequest) {
         remember(flow, be32(view.bytes, at + 4), print(view));
         if (bytes < LARGE_BYTES_MIN) return;
-        const window = large.add(pair, view.timeUs);
+        const window = large.add(flow.line, view.timeUs);
         window.other += bytes;
         if (window.count >= rule.packets)
           found('Much data in pings', `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
       } else if (contradicts(flow, be32(view.bytes, at + 4), print(view))) {
-        const window = other.add(pair, view.timeUs);
+        const window = other.add(flow.line, view.timeUs);
         if (window.count >= Math.ceil(rule.packets / 4))
           found('Answers to pings that say something else', `${window.count} echo replies of ${flow.server} did not repeat what ${flow.client} had sent, in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
       }

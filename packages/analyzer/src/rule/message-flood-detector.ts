@@ -20,7 +20,7 @@ export function createMessageFloodDetector(rules: Rules, report: Report): Detect
       if (operation.isResponse || !operation.isFromClient || flow.protocol !== PROTO_TCP) return;
       if (!rule.enabled || !PLANT_SERVICES.has(operation.protocol)) return;
       const { client, server, serverPort } = flow;
-      const window = messages.add(`${client} ${server} ${serverPort}`, nowUs);
+      const window = messages.add(flow.line, nowUs);
       if (window.count < rule.messages) return;
       report(
         {
@@ -35,7 +35,7 @@ export function createMessageFloodDetector(rules: Rules, report: Report): Detect
           port: serverPort,
           protocol: operation.protocol,
           evidence: `${client} sent ${window.count} requests to ${server} port ${serverPort} in ${seconds(window, nowUs)}, the last ${operation.name}`,
-          group: `${client} ${server} ${serverPort}`,
+          group: flow.line,
           scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
         },
         flow,

@@ -61,6 +61,13 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
     );
   }
 
+  function programmed(flow: Flow, operation: Operation, asks: string, nowUs: number): void {
+    const isUpload = /upload|read/.test(operation.name);
+    // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
+    const severity = isUpload || operation.protocol === 'opcua' ? 'low' : rules.ot_program.severity;
+    found('ot_program', "A controller's program is changed or read out", severity, isUpload ? 'T0845' : 'T0843', flow, operation, asks, nowUs); // prettier-ignore
+  }
+
   function commanded(
     command: DeviceCommand,
     flow: Flow,
@@ -104,12 +111,13 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
         ? ''
         : `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
       const asks = !isTold ? '' : `${client} asks ${server} for ${what}`;
-      // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
-      const isRead = /upload|read/.test(operation.name) || operation.protocol === 'opcua';
-      if (action === 'program' && rules.ot_program.enabled)
-        found('ot_program', "A controller's program is changed or read out", isRead ? 'low' : rules.ot_program.severity, /upload|read/.test(operation.name) ? 'T0845' : 'T0843', flow, operation, asks, nowUs); // prettier-ignore
+      if (action === 'program' && rules.ot_program.enabled) programmed(flow, operation, asks, nowUs);
       else if (command !== null && rules.ot_control.enabled) commanded(command, flow, operation, asks, nowUs);
       if (flow.protocol === -1) return;
+      // What a conversation only asks for is news once.
+      const mark = operation.isFromClient ? 'client-operates' : 'server-operates';
+      if (!changes && flow.memory[mark] === true) return;
+      flow.memory[mark] = true;
       const service = `${server} ${operation.protocol}`;
       const pair = `${client} ${service}`;
       const firstUs = remember(since, service, nowUs);

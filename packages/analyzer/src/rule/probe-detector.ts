@@ -82,7 +82,7 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
 
   function asked(flow: Flow, operation: Operation, asker: string, device: string, nowUs: number): void {
     const { protocol, name, unit } = operation;
-    const pair = `${asker} ${device} ${protocol}`;
+    const pair = pairOf(flow, asker);
     if (VAGUE.has(protocol)) {
       if (!questions.has(pair) && questions.size >= QUESTIONS_MAX) dropOldest(questions);
       questions.set(pair, `${operation.code}\n${operation.object}`);
@@ -104,7 +104,7 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
 
   function answered(flow: Flow, operation: Operation, asker: string, device: string, nowUs: number): void {
     const { protocol, exception, unit } = operation;
-    const pair = `${asker} ${device} ${protocol}`;
+    const pair = pairOf(flow, asker);
     if (unit >= 0 && UNITS.has(protocol) && !ABSENT.test(exception))
       forgetMember(units.peek(pair, nowUs), unit);
     if (exception === '') {
@@ -139,4 +139,9 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
       else if (operation.action !== 'session') asked(flow, operation, sender, receiver, nowUs);
     },
   };
+}
+
+/** Who asks whom; the server asks where a station called its master. */
+function pairOf({ client, line }: Flow, asker: string): string {
+  return asker === client ? line : `${line} back`;
 }

@@ -25,6 +25,9 @@ interface Question {
 
 export function createRelayDetector(rules: Rules, report: Report): Detector {
   const rule = rules.ot_relay;
+  /** Hosts that asked, and hosts that were asked, in a plant's protocol. */
+  const askers = new Map<string, number>();
+  const answerers = new Map<string, number>();
   /** Server and question → who asked it last. */
   const questions = new Map<string, Question>();
   /** Relay, server and who stands before it; `other` counts what the relay asked that nobody had asked it. */
@@ -35,13 +38,30 @@ export function createRelayDetector(rules: Rules, report: Report): Detector {
   const macs = new Map<string, string>();
   const claims = new Map<string, string[]>();
 
+  function mark(hosts: Map<string, number>, host: string): void {
+    if (hosts.has(host)) return;
+    if (hosts.size >= OWNERS_MAX) dropOldest(hosts);
+    hosts.set(host, 1);
+  }
+
+  function ask(question: string, client: string, nowUs: number): void {
+    const known = questions.get(question);
+    if (known !== undefined) {
+      known.client = client;
+      known.atUs = nowUs;
+      return;
+    }
+    if (questions.size >= QUESTIONS_MAX) dropOldest(questions);
+    questions.set(question, { client, atUs: nowUs });
+  }
+
   function claimsAnother(relay: string, client: string, server: string): boolean {
     const mine = claims.get(macs.get(relay) ?? '') ?? [];
     return mine.includes(client) || mine.includes(server);
   }
 
   return {
-    state: { questions, passed, asked, macs, claims },
+    state: { askers, answerers, questions, passed, asked, macs, claims },
 
     packet(view) {
       if (view.frame.kind !== FRAME_ARP || !rule.enabled) return;
@@ -58,19 +78,19 @@ export function createRelayDetector(rules: Rules, report: Report): Detector {
     operation(flow, operation, nowUs) {
       if (!rule.enabled || flow.protocol === -1 || operation.isResponse || !operation.isFromClient) return;
       if (!OT_SERVICES.has(operation.protocol) || operation.action === 'session') return;
-      const { protocol, unit, code, object } = operation;
       const { client, server } = flow;
+      mark(askers, client);
+      mark(answerers, server);
+      // Almost nobody is both: only what such a host is asked, and asks, has to be remembered.
+      const mayPass = answerers.has(client);
+      const mayBePassed = askers.has(server);
+      if (!mayPass && !mayBePassed) return;
+      const { protocol, unit, code, object } = operation;
       const question = ` ${protocol} ${unit} ${code} ${object}`;
+      if (mayBePassed) ask(server + question, client, nowUs);
+      if (!mayPass) return;
+      const all = asked.add(flow.line, nowUs).count;
       const before = questions.get(client + question);
-      const all = asked.add(`${client} ${server} ${protocol}`, nowUs).count;
-      const known = questions.get(server + question);
-      if (known !== undefined) {
-        known.client = client;
-        known.atUs = nowUs;
-      } else {
-        if (questions.size >= QUESTIONS_MAX) dropOldest(questions);
-        questions.set(server + question, { client, atUs: nowUs });
-      }
       if (before === undefined || before.client === server || nowUs - before.atUs > PASSED_US) return;
       const window = passed.add(`${before.client} ${client} ${server} ${protocol}`, nowUs);
       if (window.count < rule.requests || window.count < PASSED_SHARE * all) return;

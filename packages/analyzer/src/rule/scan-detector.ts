@@ -42,7 +42,7 @@ const KNOWN_SCANNER_US = 600_000_000;
 const KNOWN_SCANNER_SHARE = 4;
 /** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
 const EMPTY_ECHO = 'emptyEcho';
-/** How many packets an attempt has sent so far. */
+/** How many packets an attempt has sent so far; 0 once it was taken back. */
 const TRIED = 'tried';
 /** Of UDP; scanners repeat a probe once or twice. */
 const PROBES_MAX = 4;
@@ -135,7 +135,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   /** Takes the attempt back: it was none. */
   function forget(flow: Flow, nowUs: number): void {
     const { client, server, serverPort: port, protocol } = flow;
-    delete flow.memory[TRIED];
+    flow.memory[TRIED] = 0;
     for (const windows of [vertical, slowPorts])
       forgetMember(windows.peek(`${client} ${server} ${protocol}`, nowUs), port);
     for (const windows of [horizontal, slowHosts])
@@ -207,7 +207,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     },
 
     packet(view, flow, isFromClient) {
-      if (flow !== null && isFromClient && flow.memory[TRIED] !== undefined && goesOn(flow, view)) forget(flow, view.timeUs); // prettier-ignore
+      if (flow !== null && isFromClient && isTrying(flow) && goesOn(flow, view)) forget(flow, view.timeUs); // prettier-ignore
       if (flow !== null && rules.scan_flags.enabled && hasTcpFlags(view) && areImpossible(view.tcpFlags)) {
         const nowUs = view.timeUs;
         const [source, destination] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
@@ -225,6 +225,12 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
+}
+
+/** An attempt that was not taken back. */
+function isTrying({ memory }: Flow): boolean {
+  const sent = memory[TRIED];
+  return sent !== undefined && sent !== 0;
 }
 
 function isOffer({ protocol, serverPort }: Flow): boolean {

@@ -20,8 +20,7 @@ export function createUnansweredDetector(rules: Rules, report: Report): Detector
 
     operation(flow, operation, nowUs) {
       if (!rule.enabled || flow.protocol !== PROTO_TCP || !OT_SERVICES.has(operation.protocol)) return;
-      const { client, server, serverPort } = flow;
-      const key = `${client} ${server} ${serverPort}`;
+      const { client, server, serverPort, line: key } = flow;
       if (!operation.isFromClient || operation.isResponse) {
         requests.windows.delete(key);
         return;

@@ -67,11 +67,10 @@ export function createWalkDetector(rules: Rules, report: Report): Detector {
     operation(flow, operation, nowUs) {
       if (!rule.enabled || operation.isResponse || !operation.isFromClient || flow.protocol === -1) return;
       if (!OT_SERVICES.has(operation.protocol) || operation.action === 'session') return;
-      const key = `${flow.client} ${flow.server} ${operation.protocol}`;
-      let walk = walks.get(key);
+      let walk = walks.get(flow.line);
       if (walk === undefined) {
         if (walks.size >= PAIRS_MAX) dropOldest(walks);
-        walks.set(key, (walk = beginWalk(nowUs)));
+        walks.set(flow.line, (walk = beginWalk(nowUs)));
       }
       if (walk.questions === null) return;
       if (nowUs - walk.startUs > rule.within * 1000) {
@@ -82,7 +81,7 @@ export function createWalkDetector(rules: Rules, report: Report): Detector {
 
     flowEnded(flow, _values, nowUs) {
       if (!rule.enabled || flow.ending !== 'closed' || !OT_SERVICES.has(flow.service)) return;
-      const walk = walks.get(`${flow.client} ${flow.server} ${flow.service}`);
+      const walk = walks.get(flow.line);
       if (walk === undefined || walk.questions === null) return;
       if (walk.count - walk.questions.size > REPEATED_SHARE * walk.count) return;
       if (walk.unitsMax >= rule.units) found(flow, walk, 'stations', walk.unitsMax, nowUs);
