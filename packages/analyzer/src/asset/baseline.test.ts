@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { udp, type Packet } from '../packet/frame-testing.ts';
-import { connection, knock, modbus } from '../rule/scenarios-testing.ts';
+import { connection, knock, modbus } from '../rule/traffic-testing.ts';
 import { baselineOf, freeze, readBaseline, writeBaseline, type Baseline } from './baseline.ts';
 
 const SECOND = 1_000_000;

@@ -5,7 +5,7 @@ import type { Flow } from '../flow/flow.ts';
 import { arp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 import type { PacketView } from '../packet/packet-view.ts';
 import type { Operation } from '../protocol/dissector.ts';
-import { connection, knock, modbus } from '../rule/scenarios-testing.ts';
+import { connection, knock, modbus } from '../rule/traffic-testing.ts';
 import { Inventory, operationKey, pairKey, serviceName } from './inventory.ts';
 
 const SECOND = 1_000_000;

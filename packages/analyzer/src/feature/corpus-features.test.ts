@@ -6,7 +6,7 @@ import type { EngineEvents } from '../engine.ts';
 import { Rig, rulesOf } from '../engine-testing.ts';
 import { inputFiles } from '../merge/input-files.ts';
 import { tcp, type Packet } from '../packet/frame-testing.ts';
-import { connection } from '../rule/scenarios-testing.ts';
+import { connection } from '../rule/traffic-testing.ts';
 import { flowFeatures } from './flow-features.ts';
 import { level1Features } from './level1-features.ts';
 import { packetFeatures } from './packet-features.ts';

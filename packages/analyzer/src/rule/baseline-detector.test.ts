@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { freeze, type SensorBaseline } from '../asset/baseline.ts';
 import { Rig, rulesOf } from '../engine-testing.ts';
 import { icmp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
-import { connection, knock, modbus } from './scenarios-testing.ts';
+import { connection, knock, modbus } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 const HMI = '10.0.0.1';

@@ -1,7 +1,7 @@
 /** Connections that come and go: a tool's are told, a master's that opens one for each poll are not, and neither are conversations. */
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
-import { connection, modbus } from './scenarios-testing.ts';
+import { connection, modbus } from './traffic-testing.ts';
 
 const READ = modbus(1, 3, 0, 0, 0, 1);
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { arp, icmp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 import { KeyedWindows, addMember, forgetMember, memberCount, membersOf } from './keyed-window.ts';
-import { connection, dns, knock, modbus, randomLabel } from './scenarios-testing.ts';
+import { connection, dns, knock, modbus, randomLabel } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 

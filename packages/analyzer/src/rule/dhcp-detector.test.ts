@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { udp, type Packet } from '../packet/frame-testing.ts';
-import { dhcp } from './scenarios-testing.ts';
+import { dhcp } from './traffic-testing.ts';
 
 const device = (i: number): string => `0200000001${i.toString(16).padStart(2, '0')}`;
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Alert } from '../alert/alert-desk.ts';
 import { Rig } from '../engine-testing.ts';
 import { udp } from '../packet/frame-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 
 const CLIENT = '10.0.0.66';
 const SERVER = '10.0.0.2';

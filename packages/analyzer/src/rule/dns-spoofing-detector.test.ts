@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { udp, type Packet } from '../packet/frame-testing.ts';
 import { answerAddresses } from '../protocol/dns.ts';
-import { dns, dnsAnswer } from './scenarios-testing.ts';
+import { dns, dnsAnswer } from './traffic-testing.ts';
 
 const CLIENT = '10.0.0.1:5000';
 const SERVER = '10.0.0.53:53';

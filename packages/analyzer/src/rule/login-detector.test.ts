@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { connect, field, packet } from '../protocol/mqtt-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 
 function told(target: string, contentType: string | null, count = 40, method = 'POST'): boolean {
   const header = contentType === null ? '' : `Content-Type: ${contentType}\r\n`;

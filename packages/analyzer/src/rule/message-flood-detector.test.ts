@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { tcp, type Packet } from '../packet/frame-testing.ts';
 import { field, packet } from '../protocol/mqtt-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 
 const [CLIENT, BROKER] = ['10.0.0.66:5000', '10.0.0.2:1883'];
 const PUBLISH = packet(0x30, field('plant/level'), Buffer.from('21.5'));

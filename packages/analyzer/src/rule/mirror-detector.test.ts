@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { tcp, type Packet } from '../packet/frame-testing.ts';
-import { connection, knock } from './scenarios-testing.ts';
+import { connection, knock } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 const rules = { one_sided_mirror: { flows: 10 } };

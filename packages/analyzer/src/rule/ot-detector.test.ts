@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { describeWithCorpus } from '../../../../tests/support/corpus.ts';
 import { Rig, analyzeCapture } from '../engine-testing.ts';
 import { ethernet, udp, type Packet } from '../packet/frame-testing.ts';
-import { connection, modbus } from './scenarios-testing.ts';
+import { connection, modbus } from './traffic-testing.ts';
 
 const CLIENT = '10.0.0.66';
 const SERVER = '10.0.0.2';

@@ -4,7 +4,7 @@ import { describeWithCorpus } from '../../../../tests/support/corpus.ts';
 import { Rig, analyzeCapture } from '../engine-testing.ts';
 import { tcp, type Packet } from '../packet/frame-testing.ts';
 import { activateSession, writeNode } from './opcua-testing.ts';
-import { connection, modbus, refused } from './scenarios-testing.ts';
+import { connection, modbus, refused } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 const CLIENT = '10.0.0.66:5000';

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { arp, type Packet } from '../packet/frame-testing.ts';
-import { connection, modbus } from './scenarios-testing.ts';
+import { connection, modbus } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 const [OPERATOR, MIDDLE, CONTROLLER] = ['10.0.0.9', '10.0.0.66', '10.0.0.2'];

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { icmp, ip, tcp, udp, type Packet } from '../packet/frame-testing.ts';
-import { connection, knock, refused } from './scenarios-testing.ts';
+import { connection, knock, refused } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 const rules = { scan_vertical: { ports: 5 }, scan_horizontal: { hosts: 5 }, scan_slow: { targets: 8 } };

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { field, packet } from '../protocol/mqtt-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 
 function told(filter: string, times = 1): string[] {
   const packets = Array.from(

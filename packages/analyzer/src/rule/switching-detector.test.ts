@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { createOperation, type Operation } from '../protocol/dissector.ts';
 import type { Packet } from '../packet/frame-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 import { isSwitching } from './switching-detector.ts';
 
 const SECOND = 1_000_000;

@@ -1,7 +1,7 @@
 /** What is carried in plain sight, and how loud it is told. */
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 
 type Line = readonly ['>' | '<', string | Uint8Array];
 

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import { tcp, type Packet } from '../packet/frame-testing.ts';
-import { connection, modbus } from './scenarios-testing.ts';
+import { connection, modbus } from './traffic-testing.ts';
 
 const [CLIENT, SERVER] = ['10.0.0.66:5000', '10.0.0.2:502'];
 

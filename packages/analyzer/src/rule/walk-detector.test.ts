@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
 import type { Packet } from '../packet/frame-testing.ts';
-import { connection, modbus } from './scenarios-testing.ts';
+import { connection, modbus } from './traffic-testing.ts';
 
 const SECOND = 1_000_000;
 type Question = readonly [unit: number, ...pdu: number[]];

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
-import { connection } from './scenarios-testing.ts';
+import { connection } from './traffic-testing.ts';
 
 function told(...requests: readonly string[]): string[] {
   const packets = requests.flatMap((request, i) => connection(`10.0.0.66:${5000 + i}`, '10.0.0.2:80', [['>', request]], i * 1_000_000)); // prettier-ignore
