@@ -39,7 +39,8 @@ describe('a queue of frames', () => {
   it('equals a plain list under any mixture of calls', () => {
     const step = fc.record({
       kind: fc.constantFrom('push', 'take', 'acknowledge', 'rewind'),
-      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      // Below one: a collector speaks of nothing that was never sent.
+      share: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
