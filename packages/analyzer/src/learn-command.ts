@@ -14,7 +14,7 @@ import { inputFiles, type InputFile } from './merge/input-files.ts';
 import { BASELINE_MODEL_NAMES, BASELINE_VECTORS } from './model/levels.ts';
 import { writeModel } from './model/model-file.ts';
 import { RowReservoir, trainBaseline } from './model/train-baseline.ts';
-import { fillVector } from './model/vectors.ts';
+import { FlowInputs } from './model/vectors.ts';
 import { isoTime } from './report/analysis-report.ts';
 import { loadRules } from './rule/load-rules.ts';
 
@@ -53,6 +53,7 @@ async function learn(options: LearnOptions): Promise<void> {
   const files = latest(inputFiles(options.from), options.for);
   const flows = new RowReservoir('flow');
   const packets = new RowReservoir('packet');
+  const inputs = new FlowInputs();
   const flowRow = new Float32Array(VECTORS.flow.length);
   const packetRow = new Float32Array(VECTORS.packet.length);
   const analysis = await analyzeFiles({
@@ -65,7 +66,8 @@ async function learn(options: LearnOptions): Promise<void> {
     },
     flowEnded: (flow, values, engine) => {
       if (flow.protocol === -1) return;
-      fillVector('flow', flow, values, engine.windows, engine.clockUs, flowRow, 0);
+      inputs.read(flow, values, engine.windows, engine.clockUs);
+      inputs.write('flow', flowRow, 0);
       flows.add(flowRow);
     },
     progress: (share, count) => {

@@ -2,7 +2,7 @@
 import { analyzeFiles } from './analysis.ts';
 import { VECTORS } from './feature/schema.ts';
 import type { LabelledCapture } from './model/labelled-data.ts';
-import { fillVector, type FlowRow } from './model/vectors.ts';
+import { FlowInputs, type FlowRow } from './model/vectors.ts';
 import type { Rules } from './rule/rule-file.ts';
 
 /** Flows of one capture; a flood of a million is described by fewer. */
@@ -15,6 +15,7 @@ export async function readFlowRows(
   uids: ReadonlySet<string> | null = null,
 ): Promise<FlowRow[]> {
   const rows: FlowRow[] = [];
+  const inputs = new FlowInputs();
   await analyzeFiles({
     files: (capture.paths ?? [capture.path]).map((path) => ({ path, sensor: '.', bytes: 0 })),
     rules,
@@ -27,8 +28,9 @@ export async function readFlowRows(
       if (uids !== null && !uids.has(flow.uid)) return;
       const level1 = new Float32Array(VECTORS.level1.length);
       const level2 = new Float32Array(VECTORS.level2.length);
-      fillVector('level1', flow, values, engine.windows, engine.clockUs, level1, 0);
-      fillVector('level2', flow, values, engine.windows, engine.clockUs, level2, 0);
+      inputs.read(flow, values, engine.windows, engine.clockUs);
+      inputs.write('level1', level1, 0);
+      inputs.write('level2', level2, 0);
       rows.push({
         uid: flow.uid,
         capture: capture.name,

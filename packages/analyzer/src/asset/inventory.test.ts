@@ -6,7 +6,7 @@ import { arp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
 import type { PacketView } from '../packet/packet-view.ts';
 import type { Operation } from '../protocol/dissector.ts';
 import { connection, knock, modbus } from '../rule/traffic-testing.ts';
-import { Inventory, operationKey, pairKey, serviceName } from './inventory.ts';
+import { Inventory, operationKey, serviceName } from './inventory.ts';
 
 const SECOND = 1_000_000;
 const HMI = '10.0.0.1';
@@ -31,7 +31,8 @@ function read(timeUs: number, value: number, register = 10): Packet[] {
 
 /** As much of a flow as the inventory looks at. */
 function flowOf(client: string, server: string, serverPort = 502, protocol = 6): Flow {
-  return { client, server, serverPort, protocol, service: '', wasReversed: false, etherType: -1 } as unknown as Flow; // prettier-ignore
+  const line = `${client} ${server} ${protocol} ${serverPort}`;
+  return { client, server, serverPort, line, protocol, service: '', wasReversed: false, etherType: -1 } as unknown as Flow; // prettier-ignore
 }
 
 const view = { timeUs: 1, frame: { linkSourceOffset: -1 }, tunnelDepth: 0 } as unknown as PacketView;
@@ -98,7 +99,14 @@ describe('the names of things', () => {
   });
 
   it('two transports to one port are two pairs', () => {
-    expect(pairKey(flowOf(HMI, PLC, 20_000, 6))).not.toBe(pairKey(flowOf(HMI, PLC, 20_000, 17)));
+    const inventory = inventoryOf([
+      ...connection(`${HMI}:2000`, `${PLC}:20000`, [], 0),
+      { timeUs: SECOND, frame: udp(`${HMI}:2000`, `${PLC}:20000`, { payload: Buffer.alloc(1) }) },
+    ]);
+    expect([...inventory.state.pairs.values()].map(({ service }) => service)).toEqual([
+      'tcp/20000',
+      'udp/20000',
+    ]);
   });
 
   it('an operation on a connection is the same whatever number the connection has this time', () => {

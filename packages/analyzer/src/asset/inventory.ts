@@ -112,7 +112,7 @@ export class Inventory {
       countIn(server.offers, service);
     }
     if (client !== undefined) countIn(client.uses, service);
-    const pair = this.state.pairs.get(pairKey(flow));
+    const pair = this.state.pairs.get(flow.line);
     if (pair === undefined) return;
     pair.answered++;
     pair.service = service;
@@ -141,7 +141,7 @@ export class Inventory {
     operation: Operation,
     nowUs: number,
   ): { readonly stat: OperationStat; readonly isNew: boolean; readonly pair: Pair } | null {
-    const pair = this.state.pairs.get(pairKey(flow));
+    const pair = this.state.pairs.get(flow.line);
     if (pair === undefined) return null;
     pair.lastUs = nowUs;
     pair.service = serviceName(flow);
@@ -211,7 +211,7 @@ export class Inventory {
 
   #pair(flow: Flow, nowUs: number): { pair: Pair | null; isNew: boolean } {
     const { pairs } = this.state;
-    const key = pairKey(flow);
+    const key = flow.line;
     const known = pairs.get(key);
     if (known !== undefined) {
       known.flows++;
@@ -236,13 +236,6 @@ export class Inventory {
     pairs.set(key, pair);
     return { pair, isNew: true };
   }
-}
-
-/** One line of who talks to whom: client, server, transport and port. */
-export function pairKey(flow: Flow): string {
-  return flow.protocol === -1
-    ? `${flow.client} ${flow.server} ethernet ${flow.etherType}`
-    : `${flow.client} ${flow.server} ${flow.protocol} ${flow.serverPort}`;
 }
 
 /** Which operations are the same. A connection's number is drawn anew each time that it is opened: it tells none apart. */

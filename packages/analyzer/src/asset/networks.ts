@@ -24,8 +24,9 @@ export function isNetwork(text: string): boolean {
 
 const MEMBERS_MAX = 65_536;
 
-/** A list of networks that addresses are looked up in; what was looked up is remembered. */
+/** A list of networks that addresses are looked up in. IPv4 is compared as numbers; of the rest, what was looked up is remembered. */
 export class NetworkList {
+  readonly #v4: { readonly base: number; readonly mask: number }[] = [];
   readonly #list = new BlockList();
   readonly #known = new Map<string, boolean>();
 
@@ -34,24 +35,48 @@ export class NetworkList {
     for (const network of networks) {
       const [address = '', prefix] = network.split('/');
       const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-      this.#list.addSubnet(
-        address,
-        prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix),
-        family,
-      );
+      const bits = Number(prefix ?? (family === 'ipv6' ? 128 : 32));
+      this.#list.addSubnet(address, bits, family);
+      if (family === 'ipv6') continue;
+      const mask = bits === 0 ? 0 : -1 << (32 - bits);
+      this.#v4.push({ base: addressNumber(address) & mask, mask });
     }
   }
 
   has(address: string): boolean {
+    const number = addressNumber(address);
+    if (number !== -1) {
+      for (const { base, mask } of this.#v4) if ((number & mask) === base) return true;
+      return false;
+    }
     const known = this.#known.get(address);
     if (known !== undefined) return known;
     const family = isIP(address);
     // A MAC address is on this wire, and so one of ours.
-    const isMember = family === 0 ? true : this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+    const isMember = family === 0 || this.#list.check(address, 'ipv6');
     if (this.#known.size >= MEMBERS_MAX) this.#known.clear();
     this.#known.set(address, isMember);
     return isMember;
   }
+}
+
+/** An IPv4 address as a number from 0 to 2³² − 1; -1 for any other text. */
+function addressNumber(text: string): number {
+  let number = 0;
+  let part = -1;
+  let dots = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit >= 0 && digit <= 9) {
+      part = part === -1 ? digit : part * 10 + digit;
+      if (part > 255) return -1;
+    } else if (digit === -2 && part !== -1) {
+      number = number * 256 + part;
+      part = -1;
+      dots++;
+    } else return -1;
+  }
+  return dots === 3 && part !== -1 ? number * 256 + part : -1;
 }
 
 /** Multicast and broadcast: nobody in particular. */

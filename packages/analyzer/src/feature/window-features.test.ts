@@ -17,7 +17,7 @@ const SECOND = 1_000_000;
 const T0 = 1_767_592_800 * SECOND;
 
 function flow(client: string, server: string, serverPort = 445, protocol = 6): WindowFlow {
-  return { client, server, serverPort, protocol };
+  return { client, server, serverPort, doorway: `${server} ${protocol} ${serverPort}` };
 }
 
 function read(state: WindowState, of: WindowFlow, nowUs: number): Record<string, number> {

@@ -2,6 +2,8 @@
  * What a host and a service did lately, beside what one flow did: a flood or a scan is many flows that look like nothing. Counters decay with
  * packet time (a rate is what was counted, weighted by exp(−age/30 s), over 30 s), so that there is no edge of a window to hide behind and nothing
  * to sweep; distinct peers and ports are counted in small sets that two halves of WINDOW_US take turns to fill.
+ *
+ * Old counts do not shrink at each packet: what is counted weighs the more the later it comes, and is divided by that weight where it is read.
  * Bounded: HOSTS_MAX hosts and as many services, the one that was silent longest forgotten first; DISTINCT_MAX members a set.
  */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
@@ -14,9 +16,11 @@ const DISTINCT_MAX = 256;
 /** Powers of two from 64 bytes on. */
 const SIZE_CLASSES = 8;
 
-/** Distinct things in the current and the last window. Most hosts meet one only: a set is made for the second. */
+/** Weights are put back to one before they grow out of what a double tells apart. */
+const RESCALE_US = 20 * DECAY_US;
+
+/** Distinct things in the current and the last half. Most hosts meet one only: a set is made for the second. */
 interface Distinct {
-  window: number;
   one: string | number | null;
   current: Set<string | number> | null;
   last: Set<string | number> | null;
@@ -24,8 +28,13 @@ interface Distinct {
 }
 
 export interface Window {
-  /** When the counters were decayed last. */
+  /** When what was counted weighed one. */
   atUs: number;
+  /** Its newest packet's time, and what is counted then weighs. */
+  lastUs: number;
+  weight: number;
+  /** The running half: its number since 1970. */
+  half: number;
   connections: number;
   /** Of TCP connections. */
   syn: number;
@@ -34,8 +43,6 @@ export interface Window {
   ended: number;
   bytesIn: number;
   bytesOut: number;
-  packetsIn: number;
-  packetsOut: number;
   internal: number;
   newPeers: number;
   readonly sizes: number[];
@@ -81,14 +88,15 @@ export interface WindowFlow {
   readonly client: string;
   readonly server: string;
   readonly serverPort: number;
-  readonly protocol: number;
+  /** Server, transport and port in one. */
+  readonly doorway: string;
 }
 
 /** A flow begins: it counts for its client and for the service it goes to. */
 export function countStart(state: WindowState, flow: WindowFlow, nowUs: number, isInternal: boolean): void {
   const isLateral = isInternal && MANAGEMENT_PORTS.has(flow.serverPort);
-  start(windowOf(state.hosts, flow.client, nowUs), flow.server, flow.serverPort, nowUs, isLateral);
-  start(windowOf(state.services, serviceKey(flow), nowUs), flow.client, flow.serverPort, nowUs, isLateral);
+  start(windowOf(state.hosts, flow.client, nowUs), flow.server, flow.serverPort, isLateral);
+  start(windowOf(state.services, flow.doorway, nowUs), flow.client, flow.serverPort, isLateral);
 }
 
 /** One more packet of the flow. `handshake`: 1 for a SYN, 2 for a SYN+ACK, 0 for neither. */
@@ -100,33 +108,29 @@ export function countPacket(
   isFromClient: boolean,
   handshake: number,
 ): void {
-  const host = windowOf(state.hosts, flow.client, nowUs);
-  const service = windowOf(state.services, serviceKey(flow), nowUs);
   const sizeClass = Math.min(SIZE_CLASSES - 1, Math.max(0, 26 - Math.clz32(bytes)));
-  for (const window of [host, service]) {
-    const isOut = isFromClient === (window === host);
-    if (isOut) {
-      window.bytesOut += bytes;
-      window.packetsOut++;
-    } else {
-      window.bytesIn += bytes;
-      window.packetsIn++;
-    }
-    window.sizes[sizeClass] = (window.sizes[sizeClass] as number) + 1;
-    if (handshake === 1) window.syn++;
-    else if (handshake === 2) window.synAck++;
-  }
+  count(windowOf(state.hosts, flow.client, nowUs), bytes, isFromClient, handshake, sizeClass);
+  count(windowOf(state.services, flow.doorway, nowUs), bytes, !isFromClient, handshake, sizeClass);
+}
+
+function count(window: Window, bytes: number, isOut: boolean, handshake: number, sizeClass: number): void {
+  const { weight } = window;
+  if (isOut) window.bytesOut += bytes * weight;
+  else window.bytesIn += bytes * weight;
+  window.sizes[sizeClass] = (window.sizes[sizeClass] as number) + weight;
+  if (handshake === 1) window.syn += weight;
+  else if (handshake === 2) window.synAck += weight;
 }
 
 /** A flow has ended; `isComplete`: both sides spoke, and a connection was closed in order. */
 export function countEnd(state: WindowState, flow: WindowFlow, nowUs: number, isComplete: boolean): void {
-  for (const window of [
-    windowOf(state.hosts, flow.client, nowUs),
-    windowOf(state.services, serviceKey(flow), nowUs),
-  ]) {
-    window.ended++;
-    if (isComplete) window.completed++;
-  }
+  end(windowOf(state.hosts, flow.client, nowUs), isComplete);
+  end(windowOf(state.services, flow.doorway, nowUs), isComplete);
+}
+
+function end(window: Window, isComplete: boolean): void {
+  window.ended += window.weight;
+  if (isComplete) window.completed += window.weight;
 }
 
 /** Writes the features of the flow's client and service as they are now into `out[offset …)`. */
@@ -138,33 +142,37 @@ export function windowFeatures(
   offset: number,
 ): void {
   fill(windowOf(state.hosts, flow.client, nowUs), out, offset);
-  fill(windowOf(state.services, serviceKey(flow), nowUs), out, offset + NAMES.length);
+  fill(windowOf(state.services, flow.doorway, nowUs), out, offset + NAMES.length);
 }
 
 function fill(window: Window, out: Float64Array, offset: number): void {
   const seconds = DECAY_US / 1e6;
-  const handshakes = window.syn + window.synAck;
-  const flows = Math.max(1, window.connections);
+  const by = 1 / window.weight;
+  const handshakes = (window.syn + window.synAck) * by;
+  const connections = window.connections * by;
+  const ended = window.ended * by;
+  const flows = Math.max(1, connections);
   const peers = distinct(window.peers);
-  out[offset] = window.connections / seconds;
-  out[offset + 1] = handshakes > 0.01 ? (window.syn - window.synAck) / handshakes : 0;
+  out[offset] = connections / seconds;
+  out[offset + 1] = handshakes > 0.01 ? ((window.syn - window.synAck) * by) / handshakes : 0;
   out[offset + 2] = Math.min(1, peers / flows);
-  out[offset + 3] = entropy(window.sizes);
-  out[offset + 4] = Math.log2((1 + window.bytesOut) / (1 + window.bytesIn));
-  out[offset + 5] = window.ended > 0.01 ? window.completed / window.ended : 1;
+  out[offset + 3] = entropy(window.sizes, by);
+  out[offset + 4] = Math.log2((1 + window.bytesOut * by) / (1 + window.bytesIn * by));
+  out[offset + 5] = ended > 0.01 ? (window.completed * by) / ended : 1;
   out[offset + 6] = Math.min(1, distinct(window.ports) / flows);
   out[offset + 7] = peers;
-  out[offset + 8] = window.internal / flows;
-  out[offset + 9] = window.newPeers / seconds;
+  out[offset + 8] = (window.internal * by) / flows;
+  out[offset + 9] = (window.newPeers * by) / seconds;
 }
 
-function start(window: Window, peer: string, port: number, nowUs: number, isLateral: boolean): void {
-  window.connections++;
-  if (isLateral) window.internal++;
-  addDistinct(window.peers, peer, nowUs);
-  addDistinct(window.ports, port, nowUs);
+function start(window: Window, peer: string, port: number, isLateral: boolean): void {
+  const { weight } = window;
+  window.connections += weight;
+  if (isLateral) window.internal += weight;
+  addDistinct(window.peers, peer);
+  addDistinct(window.ports, port);
   if (peer === window.firstPeer || window.known?.has(peer) === true) return;
-  window.newPeers++;
+  window.newPeers += weight;
   if (window.firstPeer === '') window.firstPeer = peer;
   else {
     window.known ??= new Set();
@@ -173,45 +181,54 @@ function start(window: Window, peer: string, port: number, nowUs: number, isLate
 }
 
 function windowOf(windows: Map<string, Window>, key: string, nowUs: number): Window {
-  let window = windows.get(key);
-  if (window === undefined) {
-    if (windows.size >= HOSTS_MAX) dropOldest(windows);
-    window = {
-      atUs: nowUs,
-      connections: 0,
-      syn: 0,
-      synAck: 0,
-      completed: 0,
-      ended: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      packetsIn: 0,
-      packetsOut: 0,
-      internal: 0,
-      newPeers: 0,
-      sizes: new Array<number>(SIZE_CLASSES).fill(0),
-      peers: { window: 0, one: null, current: null, last: null, lastOne: null },
-      ports: { window: 0, one: null, current: null, last: null, lastOne: null },
-      known: null,
-      firstPeer: '',
-    };
+  const known = windows.get(key);
+  // Time that jumps back is that of another capture.
+  if (known === undefined || nowUs < known.lastUs - RESCALE_US) {
+    if (known === undefined && windows.size >= HOSTS_MAX) dropOldest(windows);
+    const window = begin(nowUs);
     windows.set(key, window);
+    return window;
   }
-  const age = nowUs - window.atUs;
-  // Every tenth of a second is often enough: what is not decayed for that long is off by 0.3 %.
-  if (age > 100_000) {
-    decay(window, Math.exp(-age / DECAY_US));
-    window.atUs = nowUs;
-    turn(window.peers, nowUs);
-    turn(window.ports, nowUs);
-    // The silent longest come first.
-    windows.delete(key);
-    windows.set(key, window);
-  }
-  return window;
+  if (nowUs <= known.lastUs) return known;
+  known.lastUs = nowUs;
+  known.weight = Math.exp((nowUs - known.atUs) / DECAY_US);
+  if (nowUs - known.atUs > RESCALE_US) rescale(known);
+  const half = Math.floor(nowUs / WINDOW_US);
+  if (half === known.half) return known;
+  turn(known.peers, half === known.half + 1);
+  turn(known.ports, half === known.half + 1);
+  known.half = half;
+  // The silent longest come first.
+  windows.delete(key);
+  windows.set(key, known);
+  return known;
 }
 
-function decay(window: Window, by: number): void {
+function begin(nowUs: number): Window {
+  return {
+    atUs: nowUs,
+    lastUs: nowUs,
+    weight: 1,
+    half: Math.floor(nowUs / WINDOW_US),
+    connections: 0,
+    syn: 0,
+    synAck: 0,
+    completed: 0,
+    ended: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    internal: 0,
+    newPeers: 0,
+    sizes: new Array<number>(SIZE_CLASSES).fill(0),
+    peers: { one: null, current: null, last: null, lastOne: null },
+    ports: { one: null, current: null, last: null, lastOne: null },
+    known: null,
+    firstPeer: '',
+  };
+}
+
+function rescale(window: Window): void {
+  const by = 1 / window.weight;
   window.connections *= by;
   window.syn *= by;
   window.synAck *= by;
@@ -219,30 +236,25 @@ function decay(window: Window, by: number): void {
   window.ended *= by;
   window.bytesIn *= by;
   window.bytesOut *= by;
-  window.packetsIn *= by;
-  window.packetsOut *= by;
   window.internal *= by;
   window.newPeers *= by;
   for (let i = 0; i < SIZE_CLASSES; i++) window.sizes[i] = (window.sizes[i] as number) * by;
+  window.atUs = window.lastUs;
+  window.weight = 1;
 }
 
-function addDistinct(set: Distinct, member: string | number, nowUs: number): void {
-  turn(set, nowUs);
+function addDistinct(set: Distinct, member: string | number): void {
   if (set.current !== null) {
     if (set.current.size < DISTINCT_MAX) set.current.add(member);
   } else if (set.one === null) set.one = member;
   else if (set.one !== member) set.current = new Set([set.one, member]);
 }
 
-function turn(set: Distinct, nowUs: number): void {
-  const window = Math.floor(nowUs / WINDOW_US);
-  if (window <= set.window) return;
-  const isNext = window === set.window + 1;
+function turn(set: Distinct, isNext: boolean): void {
   set.last = isNext ? set.current : null;
   set.lastOne = isNext ? set.one : null;
   set.current = null;
   set.one = null;
-  set.window = window;
 }
 
 function distinct(set: Distinct): number {
@@ -253,15 +265,14 @@ function distinct(set: Distinct): number {
   return count;
 }
 
-function entropy(counts: readonly number[]): number {
-  const whole = counts.reduce((sum, count) => sum + count, 0);
-  if (whole < 0.01) return 0;
-  return counts.reduce((sum, count) => {
-    const part = count / whole;
-    return part > 1e-9 ? sum - part * Math.log2(part) : sum;
-  }, 0);
-}
-
-function serviceKey(flow: WindowFlow): string {
-  return `${flow.server} ${flow.protocol} ${flow.serverPort}`;
+function entropy(counts: readonly number[], by: number): number {
+  let whole = 0;
+  for (const one of counts) whole += one;
+  if (whole * by < 0.01) return 0;
+  let bits = 0;
+  for (const one of counts) {
+    const part = one / whole;
+    if (part > 1e-9) bits -= part * Math.log2(part);
+  }
+  return bits;
 }

@@ -5,7 +5,7 @@
  * - it is bounded: beyond `flowsMax`, or its share of what all tables may hold, the flow that was silent longest ends as `evicted`, counted, with what
  *   was seen of it.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { FRAME_ARP, FRAME_MALFORMED, FRAME_OTHER } from '@tapline/shared/packet/frame-cursor.ts';
 import { formatAddress, formatMac } from '@tapline/shared/packet/ip-address.ts';
 import {
@@ -67,8 +67,6 @@ export interface FlowEvents {
 interface FlowState {
   /** In the order of silence: the longest first. */
   readonly flows: Map<string, Flow>;
-  /** When a flow took its place in that order. */
-  readonly placedUs: Map<string, number>;
   readonly closing: Map<string, number>;
   readonly fragments: FragmentState;
   clockUs: number;
@@ -84,7 +82,6 @@ export class FlowTable {
   readonly #slab = new FlowSlab();
   #state: FlowState = {
     flows: new Map(),
-    placedUs: new Map(),
     closing: new Map(),
     fragments: createFragmentState(),
     clockUs: 0,
@@ -228,23 +225,28 @@ export class FlowTable {
     const isSwapped = wasReversed && !isIcmp(view);
     const source = addressOf(view, true);
     const destination = addressOf(view, false);
-    const uid = createHash('sha1').update(key, 'latin1').update(view.timeUs.toFixed(3)).digest('base64url');
+    const uid = hash('sha1', Buffer.from(`${key}${view.timeUs.toFixed(3)}`, 'latin1'), 'base64url');
     const client = wasReversed ? destination : source;
     const server = wasReversed ? source : destination;
     const serverPort = isSwapped ? view.sourcePort : view.destinationPort;
+    const doorway = view.isIp
+      ? `${server} ${view.protocol} ${serverPort}`
+      : `${server} ethernet ${view.frame.etherType}`;
     const flow: Flow = {
       key,
       uid: `C${uid.replaceAll(/[-_]/g, 'x').slice(0, 17)}`,
       row: this.#slab.take(),
       startUs: view.timeUs,
       lastUs: view.timeUs,
+      placedUs: this.#state.clockUs,
       protocol: view.isIp ? view.protocol : -1,
       etherType: view.isIp ? -1 : view.frame.etherType,
       vlan: view.frame.vlanId,
       tunnelDepth: view.tunnelDepth,
       client,
       server,
-      line: `${client} ${server} ${serverPort}`,
+      line: `${client} ${doorway}`,
+      doorway,
       clientPort: isSwapped ? view.destinationPort : requestType(view),
       serverPort,
       isClientFirst: isSourceFirst !== wasReversed,
@@ -267,7 +269,6 @@ export class FlowTable {
     };
     flows.set(key, flow);
     this.#budget.count(1);
-    this.#state.placedUs.set(key, this.#state.clockUs);
     this.counters.flows++;
     return flow;
   }
@@ -325,17 +326,16 @@ export class FlowTable {
   }
 
   #keepPlace(flow: Flow): void {
-    const { flows, placedUs, clockUs } = this.#state;
-    const placed = placedUs.get(flow.key) as number;
-    if (clockUs - placed < ORDER_SLACK_US) return;
+    const { flows, clockUs } = this.#state;
+    if (clockUs - flow.placedUs < ORDER_SLACK_US) return;
     flows.delete(flow.key);
     flows.set(flow.key, flow);
-    placedUs.set(flow.key, clockUs);
+    flow.placedUs = clockUs;
   }
 
   /** Ends what was silent for long enough, and what was closed. */
   #expire(): void {
-    const { flows, closing, placedUs, clockUs } = this.#state;
+    const { flows, closing, clockUs } = this.#state;
     if (clockUs - this.#state.expiredUs < EXPIRE_US) return;
     this.#state.expiredUs = clockUs;
     for (const [key, closedUs] of closing) {
@@ -347,7 +347,7 @@ export class FlowTable {
     // A flow's place may lag behind its last packet: only beyond that slack is it surely silent.
     const silentUs = this.#options.idleUs + ORDER_SLACK_US;
     for (const flow of flows.values()) {
-      if (clockUs - (placedUs.get(flow.key) as number) <= silentUs) break;
+      if (clockUs - flow.placedUs <= silentUs) break;
       this.#end(flow, 'idle');
     }
   }
@@ -362,7 +362,6 @@ export class FlowTable {
       this.#slab.give(flow.row);
       this.#budget.count(-1);
       this.#state.flows.delete(flow.key);
-      this.#state.placedUs.delete(flow.key);
       this.#state.closing.delete(flow.key);
     }
   }

@@ -29,6 +29,8 @@ export interface Flow {
   row: number;
   readonly startUs: number;
   lastUs: number;
+  /** When it took its place in the table's order of silence. */
+  placedUs: number;
   /** IP protocol; -1 for a conversation straight on Ethernet, which then has an EtherType. */
   readonly protocol: number;
   readonly etherType: number;
@@ -38,9 +40,11 @@ export interface Flow {
   /** Addresses in their canonical text: IP, or MAC. */
   client: string;
   server: string;
-  /** ICMP: type and code. -1 without ports. */
-  /** Client, server and its port in one: what rules count by, made once and not for every request. */
+  /** Client, server, transport and port in one: what is counted by, made once and not for every packet. */
   readonly line: string;
+  /** The server's end of it. */
+  readonly doorway: string;
+  /** ICMP: type and code. -1 without ports. */
   clientPort: number;
   serverPort: number;
   /** Bits SENT_, in the order in which history shows them. */

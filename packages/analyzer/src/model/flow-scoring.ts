@@ -12,30 +12,32 @@ import { protocolName } from '../rule/detector.ts';
 import type { KeyedWindows } from '../rule/keyed-window.ts';
 import type { LoadedModel, ModelManifest } from './model-file.ts';
 import type { Scorer } from './scorer.ts';
-import { fillVector } from './vectors.ts';
+import { FlowInputs } from './vectors.ts';
 
 const BATCH_ROWS = 256;
 /** Features named in an alert. */
 const CONTRIBUTIONS = 5;
-/** Explaining costs a batch of as many rows as there are features. */
-const EXPLAINED_PER_BATCH_MAX = 4;
+/** Explaining costs a batch of as many rows as there are features: the first flow of an alert is explained. */
+const EXPLAINED_PER_BATCH_MAX = 8;
 
 /** What a flow needs of its engine. */
 export interface ScoringHost {
   readonly windows: WindowState;
   readonly internal: NetworkList;
   readonly clockUs: number;
-  /** Flows that a model told, by model and victim. */
+  /** Flows that a model told, by model and victim, and alerts that were explained. */
   readonly modelFlows: KeyedWindows;
   report(finding: Finding, flow: Flow): unknown;
 }
 
 interface Active {
   readonly manifest: ModelManifest;
+  /** As the scores stand with the flow and in the metrics. */
+  readonly name: string;
   readonly number: number;
   readonly isShadow: boolean;
   readonly width: number;
-  rows: Float32Array;
+  readonly rows: Float32Array;
   flows: { flow: Flow; host: ScoringHost; timeUs: number }[];
   readonly counters: { scored: number; told: number; dropped: number; failed: number };
   lastScore: number;
@@ -46,6 +48,7 @@ interface Active {
 export class FlowScoring {
   readonly #scorer: Scorer;
   readonly #mustWait: boolean;
+  readonly #inputs = new FlowInputs();
   #active: Active[] = [];
   #underWay = new Set<Promise<void>>();
 
@@ -67,6 +70,7 @@ export class FlowScoring {
         const width = VECTORS[manifest.vector].length;
         next.push({
           manifest,
+          name: `${manifest.name}${isShadow ? '-shadow' : ''}`,
           number: await this.#scorer.load(manifest.name, onnx),
           isShadow,
           width,
@@ -83,10 +87,7 @@ export class FlowScoring {
 
   get books(): Record<string, Record<string, number>> {
     return Object.fromEntries(
-      this.#active.map(({ manifest, isShadow, counters, lastScore }) => [
-        `${manifest.name}${isShadow ? '-shadow' : ''}`,
-        { ...counters, scoreNow: lastScore },
-      ]),
+      this.#active.map(({ name, counters, lastScore }) => [name, { ...counters, scoreNow: lastScore }]),
     );
   }
 
@@ -107,19 +108,12 @@ export class FlowScoring {
 
   /** The flow ended; its numbers are still in `values`. */
   add(flow: Flow, values: Float64Array, host: ScoringHost): void {
-    if (flow.protocol === -1 || isIcmpError(flow)) return;
+    if (flow.protocol === -1 || isIcmpError(flow) || this.#active.length === 0) return;
+    this.#inputs.read(flow, values, host.windows, host.clockUs);
     for (const active of this.#active) {
       if (active.manifest.internal_only && !(host.internal.has(flow.client) && host.internal.has(flow.server))) continue; // prettier-ignore
       const vector = active.manifest.vector as 'level1';
-      fillVector(
-        vector,
-        flow,
-        values,
-        host.windows,
-        host.clockUs,
-        active.rows,
-        active.flows.length * active.width,
-      );
+      this.#inputs.write(vector, active.rows, active.flows.length * active.width);
       active.flows.push({ flow, host, timeUs: flow.lastUs });
       if (active.flows.length === BATCH_ROWS) this.#submit(active);
     }
@@ -143,11 +137,11 @@ export class FlowScoring {
   #submit(active: Active): void {
     const { flows, rows, width } = active;
     active.flows = [];
-    active.rows = new Float32Array(BATCH_ROWS * width);
     if (!this.#mustWait && !this.#scorer.hasRoom) {
       active.counters.dropped += flows.length;
       return;
     }
+    // One copy for the worker, one for explaining; the rows are filled anew.
     const filled = rows.slice(0, flows.length * width);
     const scored = this.#scorer.score(active.number, filled.slice(), width);
     const work = Promise.all([scored, active.order]).then(async ([scores]) => {
@@ -174,17 +168,18 @@ export class FlowScoring {
     for (let i = 0; i < flows.length; i++) {
       const score = scores[i] as number;
       const { flow, host, timeUs } = flows[i] as Active['flows'][number];
-      flow.scores[`${manifest.name}${active.isShadow ? '-shadow' : ''}`] = score;
+      flow.scores[active.name] = score;
       active.lastScore = score;
       if (score < manifest.threshold) continue;
       active.counters.told++;
       if (active.isShadow) continue;
-      const row = rows.subarray(i * width, (i + 1) * width);
-      const why = explained++ < EXPLAINED_PER_BATCH_MAX ? await this.#explain(active, row, score) : [];
-      host.report(
-        finding(manifest, flow, timeUs, score, why, this.#isBelieved(host, manifest, flow, timeUs)),
-        flow,
-      );
+      const isBelieved = this.#isBelieved(host, manifest, flow, timeUs);
+      let why: readonly FeatureShare[] = [];
+      if (explained < EXPLAINED_PER_BATCH_MAX && isFirst(host, manifest, flow, timeUs)) {
+        explained++;
+        why = await this.#explain(active, rows.subarray(i * width, (i + 1) * width), score);
+      }
+      host.report(finding(manifest, flow, timeUs, score, why, isBelieved), flow);
     }
   }
 
@@ -214,6 +209,16 @@ export class FlowScoring {
   }
 }
 
+/** The first flow of its alert, or of this alert's last ten minutes. */
+function isFirst(host: ScoringHost, manifest: ModelManifest, flow: Flow, timeUs: number): boolean {
+  return host.modelFlows.add(`${manifest.name} why ${groupOf(manifest, flow)}`, timeUs).count === 1;
+}
+
+/** Of a flood the senders may be made up: it is told by its victim, and of the flows that were scored so. */
+function groupOf(manifest: ModelManifest, flow: Flow): string {
+  return manifest.flows_told > 1 ? victim(flow) : `${flow.client} ${flow.server}`;
+}
+
 function finding(
   manifest: ModelManifest,
   flow: Flow,
@@ -236,8 +241,7 @@ function finding(
     protocol: flow.service || protocolName(flow.protocol),
     evidence: `score ${score.toFixed(3)}, threshold ${manifest.threshold.toFixed(3)}${why.length === 0 ? '' : `: ${why.map(words).join(', ')}`}`,
     ...(why.length === 0 ? {} : { features: why }),
-    // Of a flood the senders may be made up: it is told by its victim, and of the flows that were scored so.
-    group: isFlood ? victim(flow) : `${flow.client} ${flow.server}`,
+    group: groupOf(manifest, flow),
     scope: isFlood
       ? { client: '', fromUs: flow.startUs, toUs: flow.lastUs }
       : { client: flow.client, server: flow.server, serverPort: flow.serverPort, protocol: flow.protocol, fromUs: flow.startUs, toUs: flow.lastUs }, // prettier-ignore

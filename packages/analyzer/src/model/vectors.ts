@@ -3,8 +3,8 @@
  * and testing every level reads the captures once.
  */
 import { flowFeatures, FLOW_FEATURES } from '../feature/flow-features.ts';
-import { level1Features } from '../feature/level1-features.ts';
-import { LEVEL3_FLOW_FEATURES, VECTORS, type VectorName } from '../feature/schema.ts';
+import { LEVEL1_FEATURES, level1Features } from '../feature/level1-features.ts';
+import { LEVEL3_FLOW_FEATURES, type VectorName } from '../feature/schema.ts';
 import { windowFeatures, WINDOW_FEATURES, type WindowState } from '../feature/window-features.ts';
 import type { Flow } from '../flow/flow.ts';
 
@@ -19,34 +19,29 @@ export interface FlowRow {
   readonly level2: Float32Array;
 }
 
-const scratch = new Float64Array(512);
 const LEVEL3_AT = LEVEL3_FLOW_FEATURES.map((name) => FLOW_FEATURES.findIndex((feature) => feature.name === name)); // prettier-ignore
 
-/** Fills a vector of a settled flow into `out[offset …)`. */
-export function fillVector(
-  vector: Exclude<VectorName, 'packet'>,
-  flow: Flow,
-  values: Float64Array,
-  windows: WindowState,
-  nowUs: number,
-  out: Float32Array,
-  offset: number,
-): void {
-  const width = VECTORS[vector].length;
-  if (vector === 'level1') level1Features(values, flow.row, flow.serverPort, scratch, 0);
-  else {
-    flowFeatures(values, flow.row, scratch, 0);
-    if (vector !== 'flow') windowFeatures(windows, flow, nowUs, scratch, FLOW_FEATURES.length);
+/** The features of one flow after another, computed once for all vectors that are wanted of it. */
+export class FlowInputs {
+  readonly #level1 = new Float64Array(LEVEL1_FEATURES.length);
+  readonly #level2 = new Float64Array(FLOW_FEATURES.length + WINDOW_FEATURES.length);
+
+  /** Computes them of a settled flow, whose numbers are in `values`. */
+  read(flow: Flow, values: Float64Array, windows: WindowState, nowUs: number): void {
+    level1Features(values, flow.row, flow.serverPort, this.#level1, 0);
+    flowFeatures(values, flow.row, this.#level2, 0);
+    windowFeatures(windows, flow, nowUs, this.#level2, FLOW_FEATURES.length);
   }
-  if (vector !== 'level3') {
-    for (let i = 0; i < width; i++) out[offset + i] = scratch[i] as number;
-    return;
+
+  /** Writes a vector of them into `out[offset …)`. */
+  write(vector: Exclude<VectorName, 'packet'>, out: Float32Array, offset: number): void {
+    if (vector === 'level1') return out.set(this.#level1, offset);
+    if (vector === 'level2') return out.set(this.#level2, offset);
+    if (vector === 'flow') return out.set(this.#level2.subarray(0, FLOW_FEATURES.length), offset);
+    for (let i = 0; i < LEVEL3_AT.length; i++)
+      out[offset + i] = this.#level2[LEVEL3_AT[i] as number] as number;
+    out.set(this.#level2.subarray(FLOW_FEATURES.length), offset + LEVEL3_AT.length);
   }
-  LEVEL3_AT.forEach((from, i) => {
-    out[offset + i] = scratch[from] as number;
-  });
-  for (let i = 0; i < WINDOW_FEATURES.length; i++)
-    out[offset + LEVEL3_AT.length + i] = scratch[FLOW_FEATURES.length + i] as number;
 }
 
 /** A row's inputs for a vector. */

@@ -34,7 +34,7 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
     flowAnswered(flow, nowUs) {
       if (!rule.enabled || flow.protocol !== PROTO_TCP) return;
       if (internal.has(flow.server) || isGroupAddress(flow.server)) return;
-      const key = `${flow.client} ${flow.server} ${flow.serverPort}`;
+      const key = flow.line;
       const known = series.get(key);
       if (known === undefined) {
         if (series.size >= SERIES_MAX) dropOldest(series);

@@ -25,7 +25,7 @@ export function createChurnDetector(rules: Rules, report: Report): Detector {
       if (!PLANT_SERVICES.has(flow.service) || requestCount(flow) > REQUESTS_MAX) return;
       const { client, server, serverPort, service } = flow;
       // By when it was opened: several ends are noticed at once.
-      const window = connections.add(`${client} ${server} ${serverPort}`, flow.startUs);
+      const window = connections.add(flow.line, flow.startUs);
       if (window.count < rule.connections) return;
       report(
         {

@@ -2,7 +2,7 @@
  * Floods: more than a service can mean. SYN flood: connections that are opened and never finished. Connection flood: one client opens more than
  * it can use. UDP and ICMP flood: packets that nobody answers. Reflection: answers that nobody asked for.
  */
-import type { Severity } from '../alert/finding.ts';
+import type { Scope, Severity } from '../alert/finding.ts';
 import { isGroupAddress } from '../asset/networks.ts';
 import type { Flow } from '../flow/flow.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_SYN } from '../packet/packet-view.ts';
@@ -29,6 +29,17 @@ const SLOW_FACTOR = 2;
 /** One connection accepted out of sight for so many that look half open. */
 const ASYMMETRIC_SHARE = 10;
 const SPRAY_SENDERS_MIN = 20;
+const RULES = [
+  'syn_flood',
+  'spoofed_flood',
+  'scan_distributed',
+  'connection_flood',
+  'udp_flood',
+  'icmp_flood',
+  'reflection',
+] as const;
+type FloodRule = (typeof RULES)[number];
+const NAMES = Object.fromEntries(RULES.map((rule) => [rule, rule.replaceAll('_', '-')])) as Record<FloodRule, string>; // prettier-ignore
 /** Share of packets that were answered, below which nobody wants them. */
 const ANSWERED_SHARE = 0.1;
 
@@ -45,14 +56,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
   const elsewhere = new KeyedWindows(rules.syn_flood.within * 1000);
 
   function found(
-    rule:
-      | 'syn_flood'
-      | 'spoofed_flood'
-      | 'scan_distributed'
-      | 'connection_flood'
-      | 'udp_flood'
-      | 'icmp_flood'
-      | 'reflection',
+    rule: FloodRule,
     window: CountedWindow,
     flow: Flow,
     about: { source: string; destination: string; port: number },
@@ -65,9 +69,18 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const { source, destination, port } = about;
     // Of a reflection the victim is the client: it never asked, but the answers go to it.
     const isReflection = !isVictimServer;
+    const scope: { -readonly [K in keyof Scope]: Scope[K] } = {
+      protocol: flow.protocol,
+      fromUs: window.startUs,
+      toUs: nowUs,
+    };
+    if (destination !== '') scope[isReflection ? 'client' : 'server'] = destination;
+    if (source !== '') scope[isReflection ? 'server' : 'client'] = source;
+    if (port !== -1) scope.serverPort = port;
+    if (rule === 'spoofed_flood' || rule === 'scan_distributed') scope.isUnanswered = true;
     report(
       {
-        rule: rule.replaceAll('_', '-'),
+        rule: NAMES[rule],
         title,
         severity,
         score: 0.95,
@@ -79,15 +92,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
         protocol: protocolName(flow.protocol),
         evidence,
         group: `${source} ${destination} ${port} ${flow.protocol} ${severity === 'low' ? 'slow' : ''}`,
-        scope: {
-          ...(destination === '' ? {} : isReflection ? { client: destination } : { server: destination }),
-          ...(rule === 'spoofed_flood' || rule === 'scan_distributed' ? { isUnanswered: true } : {}),
-          ...(source === '' ? {} : isReflection ? { server: source } : { client: source }),
-          ...(port === -1 ? {} : { serverPort: port }),
-          protocol: flow.protocol,
-          fromUs: window.startUs,
-          toUs: nowUs,
-        },
+        scope,
       },
       flow,
     );
@@ -110,7 +115,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
 
   function onSyn(flow: Flow, nowUs: number): void {
     const { server, serverPort: port } = flow;
-    const service = opened.add(`${server} ${port}`, nowUs, flow.client);
+    const service = opened.add(flow.doorway, nowUs, flow.client);
     const { half_open: limit } = rules.syn_flood;
     const halfOpen = service.count - service.other;
     const isFlood = halfOpen >= limit && halfOpen >= HALF_OPEN_SHARE * service.count;
@@ -128,8 +133,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && memberCount(all) >= spoofed / 2 && spoofed >= 0.9 * all.count && !isAsymmetric('', spoofed, nowUs))
       found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${memberCount(all)} addresses, were never answered`, nowUs); // prettier-ignore
     knock(flow, nowUs);
-    const client = connections.add(`${flow.client} ${server} ${port}`, nowUs);
-    const slow = slowConnections.add(`${flow.client} ${server} ${port}`, nowUs);
+    const client = connections.add(flow.line, nowUs);
+    const slow = slowConnections.add(flow.line, nowUs);
     const isMuch = client.count < rules.connection_flood.connections && slow.count >= SLOW_FACTOR * rules.connection_flood.connections; // prettier-ignore
     if (rules.connection_flood.enabled && isMuch)
       found('connection_flood', slow, flow, { source: flow.client, destination: server, port }, 'Many connections of one client', `${flow.client} opened ${slow.count} connections to ${server} port ${port} in ${seconds(slow, nowUs)}`, nowUs, true, 'low'); // prettier-ignore
@@ -167,7 +172,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       if (knocked !== undefined) forgetMember(knocked, flow.client);
       for (const [windows, key] of [
         [everywhere, ''],
-        [opened, `${flow.server} ${flow.serverPort}`],
+        [opened, flow.doorway],
         [openedHost, flow.server],
       ] as const) {
         const window = windows.peek(key, nowUs);

@@ -73,7 +73,7 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
   }
 
   function count(flow: Flow, service: string, what: string, nowUs: number): void {
-    const window = attempts.add(`${flow.client} ${flow.server} ${flow.serverPort}`, nowUs);
+    const window = attempts.add(flow.line, nowUs);
     // The window may begin with the end of the first attempt; its flow began before.
     window.startUs = Math.min(window.startUs, Math.max(flow.startUs, window.startUs - 120_000_000));
     if (rules.brute_force.enabled && window.count >= rules.brute_force.attempts)
@@ -104,7 +104,7 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
         const isRefused = !operation.isFromClient && refusal.test(operation.exception);
         if (kind === 'none' && !isRefused) return;
         const target = operation.object.split('?')[0] ?? '';
-        const window = httpAttempts.add(`${flow.client} ${flow.server} ${flow.serverPort} ${isRefused ? '' : target}`, nowUs); // prettier-ignore
+        const window = httpAttempts.add(`${flow.line} ${isRefused ? '' : target}`, nowUs); // prettier-ignore
         const needed = rules.http_brute_force.attempts * (kind === 'form' ? FORMS_FACTOR : 1);
         if (rules.http_brute_force.enabled && window.count >= needed)
           found('http_brute_force', window, flow, 'http', isRefused ? 'refused requests' : `logins at ${target}`, nowUs); // prettier-ignore

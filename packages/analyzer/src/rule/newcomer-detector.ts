@@ -82,12 +82,12 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
 
     operation(flow, operation, nowUs) {
       const { protocol, name, isResponse, object } = operation;
-      const pair = `${flow.client} ${flow.server}`;
       if (protocol === 'opcua') {
-        if (name === 'create-session' && !isResponse) remember(sessions, pair, nowUs);
+        if (name === 'create-session' && !isResponse) remember(sessions, pairOf(flow), nowUs);
         return;
       }
       if (protocol !== 's7comm' || !discovery.enabled) return;
+      const pair = pairOf(flow);
       if (name === 'connect' && isResponse) {
         const tried = places.peek(pair, nowUs);
         if (tried !== undefined) tried.other++;
@@ -103,7 +103,7 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
     fact(flow, key, value, nowUs) {
       if (key !== 'security-policy' || !probe.enabled) return;
       const { client, server } = flow;
-      const window: CountedWindow = policies.add(`${client} ${server}`, nowUs, value);
+      const window: CountedWindow = policies.add(pairOf(flow), nowUs, value);
       const count = memberCount(window);
       if (count >= POLICIES_MIN)
         found('ot-probe', 'A server is felt for its security policies', probe.severity, flow, window.startUs, `${client} opened channels to ${server} with ${count} security policies in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
@@ -112,16 +112,16 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
     flowEnded(flow, _values, nowUs) {
       if (!discovery.enabled || flow.protocol !== PROTO_TCP || flow.ending !== 'closed') return;
       const { client, server, serverPort, service, actions } = flow;
-      const pair = `${client} ${server}`;
+      const pair = pairOf(flow);
       const isAnswered = (flow.serverState & SENT_SYN_ACK) !== 0;
       if (
         OPCUA_PORTS.has(serverPort) &&
         isAnswered &&
         ((flow.clientState | flow.serverState) & SENT_DATA) === 0
       )
-        wordless.add(`${pair} ${serverPort}`, flow.startUs);
+        wordless.add(flow.line, flow.startUs);
       if (service === 'opcua' && actions['discover'] !== undefined && actions['session'] !== undefined) {
-        const before = wordless.peek(`${pair} ${serverPort}`, flow.startUs);
+        const before = wordless.peek(flow.line, flow.startUs);
         if (before === undefined || before.count < WORDLESS_MIN || sessions.has(pair)) return;
         found('ot-discovery', 'A server is asked what it offers, and for nothing else', 'low', flow, before.startUs, `${client} asked ${server} for its endpoints and opened no session, after ${before.count} connections without a word`, nowUs); // prettier-ignore
       }
@@ -138,6 +138,10 @@ function isDropped(actions: Readonly<Record<string, number>>): boolean {
   let count = 0;
   for (const one of Object.values(actions)) count += one;
   return begun > 0 && count / 2 === actions['session'];
+}
+
+function pairOf({ client, server }: Flow): string {
+  return `${client} ${server}`;
 }
 
 function remember(times: Map<string, number>, key: string, nowUs: number): number {
