@@ -6,8 +6,8 @@ import type { FeatureShare, Finding } from '../alert/finding.ts';
 import { VECTORS } from '../feature/schema.ts';
 import type { WindowState } from '../feature/window-features.ts';
 import type { NetworkList } from '../asset/networks.ts';
-import type { Flow } from '../flow/flow.ts';
-import { PROTO_ICMP, PROTO_ICMPV6 } from '../packet/packet-view.ts';
+import { SENT_RST, SENT_SYN_ACK, type Flow } from '../flow/flow.ts';
+import { PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP } from '../packet/packet-view.ts';
 import { protocolName } from '../rule/detector.ts';
 import type { KeyedWindows } from '../rule/keyed-window.ts';
 import type { LoadedModel, ModelManifest } from './model-file.ts';
@@ -19,6 +19,10 @@ const BATCH_ROWS = 256;
 const CONTRIBUTIONS = 5;
 /** Explaining costs a batch of as many rows as there are features: the first flow of an alert is explained. */
 const EXPLAINED_PER_BATCH_MAX = 8;
+
+/** Who is refused more slowly than this waits for a service that is down. */
+const REFUSED_PER_SECOND_MIN = 10;
+const RATES_AT = ['client_connection_rate', 'service_connection_rate'].map((name) => VECTORS.level2.findIndex((feature) => feature.name === name)); // prettier-ignore
 
 /** What a flow needs of its engine. */
 export interface ScoringHost {
@@ -172,12 +176,13 @@ export class FlowScoring {
       active.lastScore = score;
       if (score < manifest.threshold) continue;
       active.counters.told++;
-      if (active.isShadow) continue;
+      const row = rows.subarray(i * width, (i + 1) * width);
+      if (active.isShadow || (manifest.flows_told > 1 && isRetry(flow, row))) continue;
       const isBelieved = this.#isBelieved(host, manifest, flow, timeUs);
       let why: readonly FeatureShare[] = [];
       if (explained < EXPLAINED_PER_BATCH_MAX && isFirst(host, manifest, flow, timeUs)) {
         explained++;
-        why = await this.#explain(active, rows.subarray(i * width, (i + 1) * width), score);
+        why = await this.#explain(active, row, score);
       }
       host.report(finding(manifest, flow, timeUs, score, why, isBelieved), flow);
     }
@@ -207,6 +212,12 @@ export class FlowScoring {
       .sort((a, b) => b.contribution - a.contribution)
       .slice(0, CONTRIBUTIONS);
   }
+}
+
+/** Refused, and too seldom for a flood. `row`: of level 2. */
+function isRetry({ protocol, serverState }: Flow, row: Float32Array): boolean {
+  if (protocol !== PROTO_TCP || (serverState & (SENT_RST | SENT_SYN_ACK)) !== SENT_RST) return false;
+  return RATES_AT.every((at) => (row[at] as number) < REFUSED_PER_SECOND_MIN);
 }
 
 /** The first flow of its alert, or of this alert's last ten minutes. */

@@ -13,7 +13,9 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
   const byAddress = new Map<string, Alert[]>();
   const anybody: Alert[] = [];
   const severe = new Set<string>();
+  const aboutUnanswered = new Set<string>();
   for (const alert of alerts) {
+    if (alert.scope.isUnanswered === true) aboutUnanswered.add(alert.id);
     if (severityRank(alert.severity) >= MALICIOUS_FROM) severe.add(alert.id);
     const address = alert.scope.client ?? alert.scope.server ?? alert.scope.host ?? alert.scope.pair?.[0];
     if (address === undefined) {
@@ -25,7 +27,8 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
     else known.push(alert);
   }
   for (const record of records) {
-    const ids = new Set(record.alerts);
+    // Who opened a connection in the midst of a flood, and was answered, is none of it.
+    const ids = new Set(record.alerts.filter((id) => !isAnswered(record) || !aboutUnanswered.has(id)));
     for (const list of [byAddress.get(record.client), byAddress.get(record.server), anybody])
       for (const alert of list ?? [])
         if (alert.sensor === record.sensor && isInScope(record, alert.scope)) ids.add(alert.id);
@@ -43,10 +46,14 @@ export function isInScope(record: FlowRecord, scope: Scope): boolean {
   if (scope.serverPort !== undefined && scope.serverPort !== record.serverPort) return false;
   if (scope.protocol !== undefined && scope.protocol !== record.protocol) return false;
   if (scope.service !== undefined && scope.service !== record.service) return false;
-  if (scope.isUnanswered === true && record.serverPackets > 0 && record.serverBytes > 0) return false;
+  if (scope.isUnanswered === true && isAnswered(record)) return false;
   const startUs = record.ts * 1e6;
   // Seconds as doubles lose a fraction of a microsecond.
   return startUs <= scope.toUs + 1 && startUs + record.duration * 1e6 >= scope.fromUs - 1;
+}
+
+function isAnswered({ serverPackets, serverBytes }: FlowRecord): boolean {
+  return serverPackets > 0 && serverBytes > 0;
 }
 
 function isBetween({ client, server }: FlowRecord, [a, b]: readonly [string, string]): boolean {

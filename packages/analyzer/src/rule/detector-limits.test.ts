@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../engine-testing.ts';
-import { arp, icmp, tcp, udp, type Packet } from '../packet/frame-testing.ts';
+import { arp, udp, type Packet } from '../packet/frame-testing.ts';
 import { KeyedWindows, addMember, forgetMember, memberCount, membersOf } from './keyed-window.ts';
 import { connection, dns, knock, modbus, randomLabel } from './traffic-testing.ts';
 
@@ -15,54 +15,6 @@ function each(count: number, make: (i: number) => Packet | Packet[]): Packet[] {
 function rulesOfPackets(rules: object, packets: readonly Packet[]): string[] {
   return new Rig({ rules }).add(packets).finish().rules;
 }
-
-describe('a flood', () => {
-  it('of connections that are finished is no SYN flood', () => {
-    const packets = each(40, (i) => connection(`10.0.0.1:${5000 + i}`, '10.0.0.2:9999', [['>', 'hello'], ['<', 'world']], i * 10_000)); // prettier-ignore
-    expect(rulesOfPackets({ syn_flood: { half_open: 10 } }, packets)).not.toContain('syn-flood');
-  });
-
-  it('that is slower than its window is none', () => {
-    const packets = each(40, (i) => knock(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * 2 * SECOND));
-    expect(rulesOfPackets({ syn_flood: { half_open: 10 } }, packets)).not.toContain('syn-flood');
-  });
-
-  it('of datagrams that are answered is none', () => {
-    const packets = each(200, (i) => ({
-      timeUs: i * 1000,
-      frame: i % 2 === 0 ? udp('10.0.0.1:5000', '10.0.0.2:9999') : udp('10.0.0.2:9999', '10.0.0.1:5000'),
-    }));
-    expect(rulesOfPackets({ udp_flood: { packets: 50 } }, packets)).not.toContain('udp-flood');
-  });
-
-  it('of echo replies is none: somebody asked for them', () => {
-    const packets = each(200, (i) => ({ timeUs: i * 1000, frame: icmp('10.0.0.2', '10.0.0.1', 0) }));
-    expect(rulesOfPackets({ icmp_flood: { packets: 50 } }, packets)).not.toContain('icmp-flood');
-  });
-
-  it('of answers that were asked for is no reflection', () => {
-    const packets = each(100, (i) => [
-      { timeUs: i * 1000, frame: udp(`10.0.0.2:${50_000 + i}`, `9.9.9.${i % 6}:53`, { payload: dns(i, 'plant.example') }) },
-      { timeUs: i * 1000 + 100, frame: udp(`9.9.9.${i % 6}:53`, `10.0.0.2:${50_000 + i}`, { payload: 900 }) },
-    ]); // prettier-ignore
-    expect(rulesOfPackets({ reflection: { packets: 8 } }, packets)).not.toContain('reflection');
-  });
-});
-
-describe('connections that look half open', () => {
-  const opened = each(200, (i) => knock(`10.1.${i >> 4}.${i & 15}:5000`, '10.0.0.2:80', i * 1000));
-  const accepted = (count: number, server: string): Packet[] =>
-    each(count, (i) => ({ timeUs: i * 1000, frame: tcp(`${server}:80`, `10.2.0.${i}:6000`, 'SA') }));
-
-  it('are a flood, and none where others are accepted that nobody was seen to open', () => {
-    const half = ['scan-distributed', 'spoofed-flood', 'syn-flood'];
-    const told = (packets: Packet[]): string[] => rulesOfPackets({}, packets.sort((a, b) => a.timeUs - b.timeUs)).filter((rule) => half.includes(rule)); // prettier-ignore
-    expect(told([...opened])).toEqual(half);
-    expect(told([...opened, ...accepted(30, '10.0.0.2')])).toEqual([]);
-    expect(told([...opened, ...accepted(30, '10.0.0.3')])).toEqual([]);
-    expect(told([...opened, ...accepted(2, '10.0.0.2')])).toEqual(half);
-  });
-});
 
 describe('a beacon', () => {
   const call = (server: string, i: number, timeUs: number): Packet[] =>

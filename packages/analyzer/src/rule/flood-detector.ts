@@ -26,8 +26,12 @@ const REFLECTORS_MIN = 4;
 /** Below the rate of a flood, for a minute: a thing to know. */
 const SLOW_US = 60_000_000;
 const SLOW_FACTOR = 2;
+/** A service that takes more than this share of a flood has it to itself: what is left is spread over many. */
+const SPREAD_SHARE = 0.25;
 /** One connection accepted out of sight for so many that look half open. */
 const ASYMMETRIC_SHARE = 10;
+/** The connection is one of those that are spread. */
+const SPREAD = 'spread';
 const SPRAY_SENDERS_MIN = 20;
 const RULES = [
   'syn_flood',
@@ -47,6 +51,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
   const opened = new KeyedWindows(rules.syn_flood.within * 1000);
   const openedHost = new KeyedWindows(rules.syn_flood.within * 1000);
   const everywhere = new KeyedWindows(rules.spoofed_flood.within * 1000);
+  const spread = new KeyedWindows(rules.spoofed_flood.within * 1000);
   const knocks = new KeyedWindows(rules.scan_distributed.within * 1000);
   const connections = new KeyedWindows(rules.connection_flood.within * 1000);
   const udp = new KeyedWindows(rules.udp_flood.within * 1000);
@@ -77,7 +82,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     if (destination !== '') scope[isReflection ? 'client' : 'server'] = destination;
     if (source !== '') scope[isReflection ? 'server' : 'client'] = source;
     if (port !== -1) scope.serverPort = port;
-    if (rule === 'spoofed_flood' || rule === 'scan_distributed') scope.isUnanswered = true;
+    if (rule === 'syn_flood' || rule === 'spoofed_flood' || rule === 'scan_distributed')
+      scope.isUnanswered = true;
     report(
       {
         rule: NAMES[rule],
@@ -123,16 +129,32 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       const source = memberCount(service) === 1 ? flow.client : '';
       found('syn_flood', service, flow, { source, destination: server, port }, 'SYN flood', `${halfOpen} of ${service.count} connections to ${server} port ${port} in ${seconds(service, nowUs)}, from ${memberCount(service)} addresses, were opened and not finished`, nowUs); // prettier-ignore
     }
+    everywhere.add('', nowUs);
+    if (service.count <= SPREAD_SHARE * limit) onSpread(flow, nowUs);
+    // What is flooded is not knocked at besides.
+    if (isFlood) knocks.windows.delete(server);
+    else if (halfOpen < limit / 2) knock(flow, nowUs);
+    onConnection(flow, nowUs);
+  }
+
+  /** To services that are not flooded, each by itself: all of a host's together, or those of all hosts. */
+  function onSpread(flow: Flow, nowUs: number): void {
+    const { server } = flow;
+    const { half_open: limit } = rules.syn_flood;
+    flow.memory[SPREAD] = true;
     const host = openedHost.add(server, nowUs, flow.client);
     const hostHalfOpen = host.count - host.other;
     if (rules.syn_flood.enabled && hostHalfOpen >= limit && memberCount(host) >= limit / 2 && hostHalfOpen >= HALF_OPEN_SHARE * host.count && !isAsymmetric(server, hostHalfOpen, nowUs))
       found('syn_flood', host, flow, { source: '', destination: server, port: -1 }, 'SYN flood', `${hostHalfOpen} of ${host.count} connections to ${server} in ${seconds(host, nowUs)}, from ${memberCount(host)} addresses, were opened and not finished`, nowUs); // prettier-ignore
     // From everywhere to everywhere: addresses that are made up.
-    const all = everywhere.add('', nowUs, flow.client);
+    const all = spread.add('', nowUs, flow.client);
     const spoofed = all.count - all.other;
     if (rules.spoofed_flood.enabled && spoofed >= rules.spoofed_flood.half_open && memberCount(all) >= spoofed / 2 && spoofed >= 0.9 * all.count && !isAsymmetric('', spoofed, nowUs))
       found('spoofed_flood', all, flow, { source: '', destination: '', port: -1 }, 'Flood with made-up addresses', `${spoofed} of ${all.count} connections in ${seconds(all, nowUs)}, from ${memberCount(all)} addresses, were never answered`, nowUs); // prettier-ignore
-    knock(flow, nowUs);
+  }
+
+  function onConnection(flow: Flow, nowUs: number): void {
+    const { server, serverPort: port } = flow;
     const client = connections.add(flow.line, nowUs);
     const slow = slowConnections.add(flow.line, nowUs);
     const isMuch = client.count < rules.connection_flood.connections && slow.count >= SLOW_FACTOR * rules.connection_flood.connections; // prettier-ignore
@@ -156,6 +178,7 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       opened,
       openedHost,
       everywhere,
+      spread,
       knocks,
       connections,
       udp,
@@ -170,14 +193,11 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       const knocked = knocks.peek(flow.server, nowUs);
       // Who is answered is no stranger.
       if (knocked !== undefined) forgetMember(knocked, flow.client);
-      for (const [windows, key] of [
-        [everywhere, ''],
-        [opened, flow.doorway],
-        [openedHost, flow.server],
-      ] as const) {
-        const window = windows.peek(key, nowUs);
-        if (window !== undefined && flow.startUs >= window.startUs) window.other++;
-      }
+      countAnswered(everywhere.peek('', nowUs), flow);
+      countAnswered(opened.peek(flow.doorway, nowUs), flow);
+      if (flow.memory[SPREAD] !== true) return;
+      countAnswered(spread.peek('', nowUs), flow);
+      countAnswered(openedHost.peek(flow.server, nowUs), flow);
     },
 
     packet(view, flow, isFromClient) {
@@ -260,4 +280,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
       return;
     found('reflection', window, flow, { source: '', destination: victim, port: flow.protocol === PROTO_TCP ? -1 : port }, 'Reflected flood', `${window.count} answers that ${victim} never asked for, from ${memberCount(window)} servers, in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
   }
+}
+
+function countAnswered(window: CountedWindow | undefined, flow: Flow): void {
+  if (window !== undefined && flow.startUs >= window.startUs) window.other++;
 }

@@ -15,7 +15,7 @@ const ATTACKS: readonly (readonly [string, readonly string[], string, string, st
   ['scans/26.protocal_scan.pcap', ['scan-protocol'], '192.168.0.49', '192.168.0.194', 'T0846'],
   ['scans/hs-arpScan.pcap', ['arp-scan'], '00:0c:29:20:a8:7f', '', 'T0846'],
   ['ddos/home_synflood_hping.pcap', ['syn-flood', 'connection-flood'], '192.168.1.52', '192.168.1.34', 'T0814'],
-  ['ddos/lab_synflood_rand_source.pcapng', ['syn-flood', 'scan-distributed', 'spoofed-flood'], '', '192.168.198.130', 'T0814'],
+  ['ddos/lab_synflood_rand_source.pcapng', ['syn-flood'], '', '192.168.198.130', 'T0814'],
   ['ddos/amp.UDP.snmp.src161.pcap', ['reflection'], '', '10.10.10.10', 'T0814'],
   ['ddos/amp.UDP.isakmp.pcap', ['reflection'], '', '10.10.10.10', 'T0814'],
   ['bruteforce/1.ssh_brute.pcap', ['brute-force'], '192.168.0.59', '192.168.0.101', 'T0859'],

@@ -35,6 +35,19 @@ describe('a scan', () => {
     expect(rulesOfPackets(each(50, (i) => refused(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * 1000)))).toEqual([]); // prettier-ignore
   });
 
+  it('is no sign of life of connections that are older than the capture', () => {
+    const alive = (i: number): Packet[] => [
+      { timeUs: i * 1000, frame: tcp('10.0.0.1:7777', `10.0.0.2:${20_000 + i}`, 'A', { sequence: 5 }) },
+      { timeUs: i * 1000 + 300, frame: tcp(`10.0.0.2:${20_000 + i}`, '10.0.0.1:7777', 'A', { sequence: 9 }) },
+    ];
+    expect(rulesOfPackets(each(50, alive))).toEqual([]);
+    const reset = (i: number): Packet[] => [
+      ...alive(i).slice(0, 1),
+      { timeUs: i * 1000 + 300, frame: tcp(`10.0.0.2:${20_000 + i}`, '10.0.0.1:7777', 'R', { sequence: 9 }) },
+    ];
+    expect(rulesOfPackets(each(50, reset))).toEqual(['scan-vertical']);
+  });
+
   it('that stays below a rate is a slow one, over ports and over hosts', () => {
     const ports = each(8, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i * 300 * SECOND));
     const hosts = each(8, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:502`, i * 300 * SECOND));

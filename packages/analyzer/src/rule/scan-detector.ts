@@ -207,7 +207,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     },
 
     packet(view, flow, isFromClient) {
-      if (flow !== null && isFromClient && isTrying(flow) && goesOn(flow, view)) forget(flow, view.timeUs); // prettier-ignore
+      if (flow !== null && isTrying(flow) && (isFromClient ? goesOn(flow, view) : isKeptAlive(flow, view))) forget(flow, view.timeUs); // prettier-ignore
       if (flow !== null && rules.scan_flags.enabled && hasTcpFlags(view) && areImpossible(view.tcpFlags)) {
         const nowUs = view.timeUs;
         const [source, destination] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
@@ -225,6 +225,11 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         found('arp_scan', window, { source: key, destination: '', port: -1, protocol: 'arp', nowUs: view.timeUs }, 'ARP scan', `${request.sender} (${key}) asked for ${memberCount(window)} addresses in ${seconds(window, view.timeUs)}`, null); // prettier-ignore
     },
   };
+}
+
+/** In the middle of a connection, and not refused: one that began before the capture, and is idle or ends. */
+function isKeptAlive(flow: Flow, view: PacketView): boolean {
+  return view.protocol === PROTO_TCP && (flow.clientState & SENT_SYN) === 0 && (view.tcpFlags & (TCP_RST | TCP_SYN | TCP_ACK)) === TCP_ACK; // prettier-ignore
 }
 
 /** An attempt that was not taken back. */
