@@ -6,7 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { Rig, rulesOf } from '../engine-testing.ts';
 import type { Packet } from '../packet/frame-testing.ts';
 import { rulesSchema } from './rule-file.ts';
-import { SCENARIOS, type Scenario } from './scenarios-testing.ts';
+import { CONTROL_SCENARIOS } from './control-scenarios-testing.ts';
+import { SCENARIOS as OTHER_SCENARIOS, type Scenario } from './scenarios-testing.ts';
+
+const SCENARIOS = [...OTHER_SCENARIOS, ...CONTROL_SCENARIOS];
 
 /** Those of the baseline need one, and are tested beside it. */
 const NAMES = Object.keys(rulesSchema.shape).filter((name) => !/^internal_networks$|^baseline_/.test(name));
