@@ -96,14 +96,19 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
     const { bytes, end, frame, timeUs } = view;
     const at = frame.payloadOffset;
     if (at === -1) return;
-    if (frame.etherType === ETHERTYPE_LLDP) neighbours.message('lldp', lldpChassis(bytes, at, end), timeUs);
-    else if (frame.sap === SAP_SPANNING_TREE) tree.packet(view, at, formatMac(bytes, frame.linkSourceOffset));
-    else if (frame.sap === SAP_SNAP) {
-      const protocol = snapProtocol(bytes, at, end);
-      if (protocol === SNAP_PVST) tree.packet(view, at, formatMac(bytes, frame.linkSourceOffset));
-      else if (protocol === SNAP_CDP)
-        neighbours.message('cdp', cdpDevice(bytes, at + SNAP_BYTES, end), timeUs); // prettier-ignore
-      else if (protocol === SNAP_DTP) tags.negotiation(view, at, formatMac(bytes, frame.linkSourceOffset));
+    if (frame.etherType === ETHERTYPE_LLDP) {
+      neighbours.message('lldp', lldpChassis(bytes, at, end), timeUs);
+      return;
+    }
+    if (frame.sap !== SAP_SPANNING_TREE && frame.sap !== SAP_SNAP) return;
+    const protocol = frame.sap === SAP_SNAP ? snapProtocol(bytes, at, end) : SNAP_PVST;
+    if (protocol !== SNAP_PVST && protocol !== SNAP_CDP && protocol !== SNAP_DTP) return;
+    const mac = formatMac(bytes, frame.linkSourceOffset);
+    if (protocol === SNAP_DTP) tags.negotiation(view, at, mac);
+    else {
+      tags.isSwitch(mac);
+      if (protocol === SNAP_CDP) neighbours.message('cdp', cdpDevice(bytes, at + SNAP_BYTES, end), timeUs);
+      else tree.packet(view, at, mac);
     }
   }
 

@@ -17,6 +17,8 @@ interface Group {
   /** '' when it was given away. */
   active: string;
   priority: number;
+  /** The highest that a router had here: one that lowers its own (its way out is lost) wants another to take over. */
+  best: number;
   heardUs: number;
   readonly sinceUs: number;
   holdUs: number;
@@ -43,7 +45,7 @@ export function createGatewayWatch(rules: Rules, tell: Tell): GatewayWatch {
       if (group === undefined) {
         if (groups.size >= GROUPS_MAX) dropOldest(groups);
         const { priority, holdUs } = message;
-        groups.set(key, { active: message.isClaim ? sender : '', priority, heardUs: timeUs, sinceUs: timeUs, holdUs }); // prettier-ignore
+        groups.set(key, { active: message.isClaim ? sender : '', priority, best: priority, heardUs: timeUs, sinceUs: timeUs, holdUs }); // prettier-ignore
         return;
       }
       if (message.isResignation && sender === group.active) group.active = '';
@@ -52,12 +54,13 @@ export function createGatewayWatch(rules: Rules, tell: Tell): GatewayWatch {
       if (sender !== group.active && isAlive) {
         // The weaker of two that both speak is not listened to.
         if (message.priority < group.priority) return;
-        const isBetter = message.priority > group.priority || message.priority === PRIORITY_MAX;
+        const isBetter = message.priority > group.best || message.priority === PRIORITY_MAX;
         const isNew = timeUs - firstUs < group.holdUs && firstUs - group.sinceUs > group.holdUs;
         if (isBetter && isNew && rule.enabled) found(message, sender, group, flow, timeUs);
       }
       group.active = sender;
       group.priority = message.priority;
+      group.best = Math.max(group.best, message.priority);
       group.heardUs = timeUs;
       group.holdUs = message.holdUs;
     },
@@ -73,11 +76,13 @@ export function createGatewayWatch(rules: Rules, tell: Tell): GatewayWatch {
 
   function found(message: FirstHop, sender: string, group: Group, flow: Flow | null, timeUs: number): void {
     const { protocol, address, priority } = message;
+    // HSRP's routers speak before they take over. VRRP's wait in silence, so a new voice says little, unless it wants what only the address's owner has.
+    const isSure = protocol === 'hsrp' || (priority === PRIORITY_MAX && sender !== address);
     tell(
       {
         rule: 'gateway-takeover',
         title: 'A newcomer takes the address of the gateway',
-        severity: rule.severity,
+        severity: isSure ? rule.severity : 'low',
         technique: 'T0830',
         protocol,
         source: sender,

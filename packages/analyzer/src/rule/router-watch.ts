@@ -15,6 +15,8 @@ import { seconds } from './scan-detector.ts';
 const ROUTERS_MAX = 1024;
 /** Routers of a segment are all heard in this time: each speaks when it is asked, and hosts ask when they come. */
 const LEARNING_US = 60_000_000;
+/** Routers that share an address move it a few times until they agree who has it. */
+const MOVES_MIN = 5;
 /** The longest time between two advertisements (RFC 4861, section 6.2.1). */
 const SILENCE_US = 1_800_000_000;
 
@@ -63,7 +65,7 @@ export function createRouterWatch(rules: Rules, tell: Tell): RouterWatch {
       if (known.mac !== mac) {
         const isEnd = message.lifetime === 0 && known.lifetime > 0;
         const window = moves.add(key, timeUs, mac);
-        if (isEnd || window.count >= 2)
+        if (isEnd || window.count >= MOVES_MIN)
           found(isEnd ? 'Somebody else says that a router is none any more' : 'A router’s advertisements come from two machines', `${mac} speaks for ${sender}, which is ${known.mac}${isEnd ? `, and ends its time as a router` : ''}`, mac, sender, `moved ${key}`, { host: sender }, flow, timeUs); // prettier-ignore
         // Its own advertisements go on to be believed.
         if (isEnd) return;

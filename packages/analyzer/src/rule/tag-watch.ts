@@ -2,6 +2,7 @@
  * Ways from one VLAN into another: two tags, of which the first switch takes the outer away and the next believes the inner; and a host that talks a trunk
  * into being (DTP), on which it then hears all VLANs. Providers put two tags on everything; so two tags are told only where one side speaks alone.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { formatMac } from '@tapline/shared/packet/ip-address.ts';
 import { vendorOf } from '../asset/vendor.ts';
 import type { Flow } from '../flow/flow.ts';
@@ -20,10 +21,13 @@ const ALONE_US = 1_000_000;
 const SWITCH_MAKERS = /cisco|rockwell|allen-bradley|linksys|meraki/i;
 const WANTS_TRUNK: ReadonlySet<number> = new Set([1, 3]);
 const SNAP_BYTES = 8;
+const PORTS_MAX = 8192;
 
 export interface TagWatch {
   /** A frame with two tags or more. */
   packet(view: PacketView, flow: Flow | null): void;
+  /** That MAC address has spoken as a switch does: spanning tree or CDP. */
+  isSwitch(mac: string): void;
   /** `at`: where the LLC header of a DTP message is. */
   negotiation(view: PacketView, at: number, mac: string): void;
   readonly state: Record<string, unknown>;
@@ -34,8 +38,17 @@ export function createTagWatch(rules: Rules, tell: Tell): TagWatch {
   /** By outer VLAN; members: who sends. */
   const doubled = new KeyedWindows(rule.within * 1000, 4096);
 
+  /** Ports of switches, by what else they say: virtual ones have addresses of nobody. */
+  const ports = new Map<string, true>();
+
   return {
-    state: { doubled },
+    state: { doubled, ports },
+
+    isSwitch(mac) {
+      if (ports.has(mac)) return;
+      if (ports.size >= PORTS_MAX) dropOldest(ports);
+      ports.set(mac, true);
+    },
 
     packet(view, flow) {
       const { bytes, timeUs } = view;
@@ -71,17 +84,20 @@ export function createTagWatch(rules: Rules, tell: Tell): TagWatch {
     },
 
     negotiation(view, at, mac) {
-      if (!rule.enabled || SWITCH_MAKERS.test(vendorOf(mac))) return;
+      if (!rule.enabled || ports.has(mac)) return;
+      const maker = vendorOf(mac);
+      if (SWITCH_MAKERS.test(maker)) return;
       if (!WANTS_TRUNK.has(dtpStatus(view.bytes, at + SNAP_BYTES, view.end))) return;
       tell(
         {
           rule: 'vlan-hopping',
           title: 'A host wants a trunk',
-          severity: rule.negotiation_severity,
+          // An address of nobody's may be a virtual switch's.
+          severity: maker === '' || maker === '(local)' ? rule.severity : rule.negotiation_severity,
           technique: 'T0842',
           protocol: 'dtp',
           source: mac,
-          evidence: `${mac}, which is no switch by its address, asks its switch for a trunk, on which all VLANs are heard`,
+          evidence: `${mac}${maker === '' || maker === '(local)' ? '' : ` (${maker})`}, which is no switch by its address and by what else it says, asks its switch for a trunk, on which all VLANs are heard`,
           group: `${mac} dtp`,
           scope: { host: mac },
           timeUs: view.timeUs,
