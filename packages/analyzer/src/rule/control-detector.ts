@@ -161,7 +161,7 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
     if (lease === null) return;
     const sender = sourceOf(view);
     const vlan = view.inner.vlanId;
-    leases.lease6(lease, sender, vlan, routers.isRouter(sender, vlan), flow, view.timeUs);
+    leases.lease6(lease, sender, vlan, routers.standing(sender, vlan), flow, view.timeUs);
   }
 
   function onIcmp6(view: PacketView, flow: Flow | null): void {

@@ -7,6 +7,7 @@ import type { Severity } from '../alert/finding.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Lease, Lease6 } from '../protocol/dhcp-lease.ts';
 import type { Tell } from './control-tell.ts';
+import type { Standing } from './router-watch.ts';
 import type { Rules } from './rule-file.ts';
 
 const NETWORKS_MAX = 4096;
@@ -23,8 +24,8 @@ interface NetworkLease {
 
 export interface LeaseWatch {
   lease(lease: Lease, sender: string, flow: Flow | null, timeUs: number): void;
-  /** `isRouter`: the sender was heard as one. */
-  lease6(lease: Lease6, sender: string, vlan: number, isRouter: boolean, flow: Flow | null, timeUs: number): void; // prettier-ignore
+  /** `standing` of the sender among routers. */
+  lease6(lease: Lease6, sender: string, vlan: number, standing: Standing, flow: Flow | null, timeUs: number): void; // prettier-ignore
   readonly state: Record<string, unknown>;
 }
 
@@ -49,14 +50,14 @@ export function createLeaseWatch(rules: Rules, tell: Tell): LeaseWatch {
         found('Two servers name different routers for one network', `${server} says that the router of ${network} is ${routers.join(', ')}; ${known.server} says ${known.routers.join(', ')}`, sender, rule.forged_severity, `router ${network} ${server}`, 67, flow, timeUs); // prettier-ignore
     },
 
-    lease6({ server: named, addresses, nameServers }, sender, vlan, isRouter, flow, timeUs) {
+    lease6({ server: named, addresses, nameServers }, sender, vlan, standing, flow, timeUs) {
       if (!rule.enabled) return;
       const server = named === '' ? sender : named;
       const local = addresses.find((address) => LINK_LOCAL.test(address));
       if (local !== undefined)
         found('A DHCPv6 server gives link-local addresses away', `${sender} gives ${local} away${nameServers.length === 0 ? '' : `, and names ${nameServers.join(', ')} as name server`}: no address that a server gives is link-local`, sender, rule.forged_severity, `local ${sender}`, 547, flow, timeUs); // prettier-ignore
-      else if (nameServers.includes(sender) && LINK_LOCAL.test(sender) && !isRouter)
-        found('A DHCPv6 server names itself as name server', `${sender}, which is no router, says that names are to be asked of itself`, sender, rule.forged_severity, `names ${sender}`, 547, flow, timeUs); // prettier-ignore
+      else if (nameServers.includes(sender) && LINK_LOCAL.test(sender) && standing !== 'router')
+        found('A DHCPv6 server names itself as name server', `${sender}, which was not heard as a router, says that names are to be asked of itself`, sender, standing === 'host' ? rule.forged_severity : rule.severity, `names ${sender}`, 547, flow, timeUs); // prettier-ignore
       const known = servers6.get(`${vlan}`);
       if (known === undefined || timeUs - known.timeUs > KNOWN_US || known.server === server) {
         if (servers6.size >= SERVERS_MAX) dropOldest(servers6);

@@ -20,6 +20,8 @@ const MOVES_MIN = 5;
 /** The longest time between two advertisements (RFC 4861, section 6.2.1). */
 const SILENCE_US = 1_800_000_000;
 
+export type Standing = 'router' | 'host' | 'unknown';
+
 interface Router {
   mac: string;
   lifetime: number;
@@ -30,8 +32,8 @@ interface Router {
 
 export interface RouterWatch {
   advertised(message: RouterAdvertisement, sender: string, mac: string, vlan: number, flow: Flow | null, timeUs: number): void; // prettier-ignore
-  /** Whether hosts of that VLAN were told to send their packets to this address. */
-  isRouter(address: string, vlan: number): boolean;
+  /** Whether hosts of that VLAN were told to send their packets to this address; `unknown` where they were told of no address yet. */
+  standing(address: string, vlan: number): Standing;
   readonly state: Record<string, unknown>;
 }
 
@@ -46,8 +48,11 @@ export function createRouterWatch(rules: Rules, tell: Tell): RouterWatch {
   return {
     state: { routers, newcomers, prefixes, moves },
 
-    isRouter(address, vlan) {
-      return (routers.get(`${vlan} ${address}`)?.lifetime ?? 0) > 0;
+    standing(address, vlan) {
+      if ((routers.get(`${vlan} ${address}`)?.lifetime ?? 0) > 0) return 'router';
+      for (const [key, { lifetime }] of routers)
+        if (lifetime > 0 && key.startsWith(`${vlan} `)) return 'host';
+      return 'unknown';
     },
 
     advertised(message, sender, linkMac, vlan, flow, timeUs) {
