@@ -7,6 +7,7 @@
  * A name is labels with their lengths, ended by an empty one or by a pointer to an earlier place. Over TCP two bytes of length
  * stand in front, which is a dissector of its own: a message cannot say by itself which of the two it is.
  */
+import { formatAddress } from '@tapline/shared/packet/ip-address.ts';
 import { be16, text } from './byte-reader.ts';
 import {
   NEED_MORE,
@@ -219,6 +220,64 @@ export function answerAddresses(bytes: Uint8Array, at: number, end: number): rea
       found.push(bytes.subarray(record + 10, next).join('.'));
   }
   return found;
+}
+
+export interface HostAnswer {
+  /** As it was asked for, in lower case: of NetBIOS without its suffix. */
+  readonly name: string;
+  readonly address: string;
+}
+
+/**
+ * Which hosts the answers of a message name, with one address each; empty for what is no answer. Of NetBIOS names only those of machines (suffixes 00 and
+ * 20) that are one machine's alone. At most ADDRESSES_MAX.
+ */
+export function answeredHosts(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  isNetbios: boolean,
+): readonly HostAnswer[] {
+  // prettier-ignore
+  const found: HostAnswer[] = [];
+  // A response to a query, without an error.
+  if (end - at < HEADER_BYTES || (be16(bytes, at + 2) & 0xf80f) !== 0x8000) return found;
+  let next = at + HEADER_BYTES;
+  for (let questions = be16(bytes, at + 4); questions > 0; questions--) {
+    readName(bytes, at, next, end);
+    if (name.next < 0 || name.next + 4 > end) return found;
+    next = name.next + 4;
+  }
+  for (let answers = be16(bytes, at + 6); answers > 0 && found.length < ADDRESSES_MAX; answers--) {
+    readName(bytes, at, next, end);
+    const record = name.next;
+    if (record < 0 || record + 10 > end) return found;
+    const data = record + 10;
+    next = data + be16(bytes, record + 8);
+    if (next > end) return found;
+    const answer = hostAnswer(bytes, be16(bytes, record), data, next, isNetbios);
+    if (answer !== null) found.push(answer);
+  }
+  return found;
+}
+
+/** The record of which `name` was just read. */
+function hostAnswer(
+  bytes: Uint8Array,
+  type: number,
+  data: number,
+  to: number,
+  isNetbios: boolean,
+): HostAnswer | null {
+  // prettier-ignore
+  if (isNetbios) {
+    const machine = /^(.+)<(00|20)>$/.exec(netbiosName(name.text));
+    // Type NB, flags (2) of which the highest says that it is a group's name, address.
+    if (machine === null || type !== 32 || to - data < 6 || (bytes[data] as number) >= 0x80) return null;
+    return { name: (machine[1] as string).toLowerCase(), address: formatAddress(bytes, data + 2, 4) };
+  }
+  if (!(type === 1 && to - data === 4) && !(type === 28 && to - data === 16)) return null;
+  return { name: name.text.toLowerCase(), address: formatAddress(bytes, data, type === 1 ? 4 : 16) };
 }
 
 function verb(opcode: number, isNetbios: boolean): string {

@@ -85,6 +85,17 @@ const RULES: readonly string[] = [
   'baseline-value',
   'baseline-cycle',
   'baseline-silent-device',
+  'rogue-router',
+  'ndp-spoofing',
+  'ndp-flood',
+  'name-poisoning',
+  'gateway-takeover',
+  'routing-newcomer',
+  'stp-root',
+  'stp-flood',
+  'mac-flood',
+  'vlan-hopping',
+  'discovery-flood',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

@@ -6,6 +6,7 @@ import { createArpDetector } from './arp-detector.ts';
 import { createBaselineDetector } from './baseline-detector.ts';
 import { createBeaconDetector } from './beacon-detector.ts';
 import { createChurnDetector } from './churn-detector.ts';
+import { createControlDetector } from './control-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDhcpDetector } from './dhcp-detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
@@ -80,6 +81,7 @@ export function createDetectors(
     createMessageFloodDetector(rules, report),
     createResetDetector(rules, report),
     createSubscriptionDetector(rules, report),
+    createControlDetector(rules, report),
     suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
   ];

@@ -1,7 +1,13 @@
 /** For tests: one scenario for each rule, as events that are counted. So many are silent, one more speaks. */
+import { CONTROL_SCENARIOS } from './control-scenarios-testing.ts';
 import { HOST_SCENARIOS } from './host-scenarios-testing.ts';
 import { NETWORK_SCENARIOS } from './network-scenarios-testing.ts';
 import { PLANT_SCENARIOS } from './plant-scenarios-testing.ts';
 import type { Scenario } from './scenario-testing.ts';
 
-export const SCENARIOS: readonly Scenario[] = [...NETWORK_SCENARIOS, ...HOST_SCENARIOS, ...PLANT_SCENARIOS];
+export const SCENARIOS: readonly Scenario[] = [
+  ...NETWORK_SCENARIOS,
+  ...CONTROL_SCENARIOS,
+  ...HOST_SCENARIOS,
+  ...PLANT_SCENARIOS,
+];

@@ -125,6 +125,7 @@ export function locateLlc(cursor: FrameCursor, bytes: Uint8Array, offset: number
     locateIpv4(cursor, bytes, offset + 3, end);
     return;
   }
+  cursor.payloadOffset = offset;
   const isSnap = cursor.sap === LLC_SNAP && bytes[offset + 1] === LLC_SNAP && bytes[offset + 2] === 0x03;
   if (!isSnap || end - offset < 8) return;
   const oui =
@@ -137,6 +138,7 @@ export function locateLlc(cursor: FrameCursor, bytes: Uint8Array, offset: number
   // A length here would lead to LLC again, and so on for ever.
   if (etherType >= ETHERTYPE_FIRST) {
     cursor.sap = -1;
+    cursor.payloadOffset = -1;
     locateEtherType(cursor, etherType, bytes, offset + 8, end);
   }
 }

@@ -51,7 +51,10 @@ export class FrameCursor {
   /** Six bytes each. */
   linkSourceOffset = -1;
   linkDestinationOffset = -1;
-  /** Where the message starts that `etherType` announces, of FRAME_OTHER with an EtherType; it may be empty. */
+  /**
+   * Where the message starts that `etherType` announces, of FRAME_OTHER with an EtherType; it may be empty. With a `sap`: where the LLC header
+   * starts, of which three bytes at least were captured.
+   */
   payloadOffset = -1;
   /** Where the ARP message starts. */
   arpOffset = -1;
