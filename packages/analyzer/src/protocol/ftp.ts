@@ -64,6 +64,9 @@ const COMMANDS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['STAT', 'discover'],
 ]);
 
+/** Whose password is no secret. */
+const ANONYMOUS = /^(?:anonymous|ftp)$/i;
+
 const operation = createOperation('ftp');
 
 export const ftp: Dissector = {
@@ -117,7 +120,10 @@ function command(message: Message, end: number, sink: Sink): void {
   if (word === 'USER') {
     memory['user'] = operation.object;
     if (operation.object !== '') sink.fact('ftp-user', operation.object);
-  } else if (word === 'PASS') operation.object = (memory['user'] as string | undefined) ?? '';
+  } else if (word === 'PASS') {
+    operation.object = (memory['user'] as string | undefined) ?? '';
+    if (!ANONYMOUS.test(operation.object)) sink.fact('password', 'ftp');
+  }
   memory['command'] = word;
   memory['object'] = operation.object;
   sink.operation(operation);

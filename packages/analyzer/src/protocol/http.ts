@@ -45,6 +45,9 @@ const METHOD_CHARACTERS_MAX = 12;
 const LINE_BYTES_MAX = 8192;
 const HEADERS_MAX = 64;
 const FACT_CHARACTERS_MAX = 256;
+const FORM_CHARACTERS_MAX = 512;
+/** In a form or in JSON. */
+const PASSWORD_FIELD = /(?:^|[&"_])(?:pass(?:word|wd|wort)?|pwd|user_?pass)"?\s*[=:]\s*"?[^&"\s]/i;
 
 const operation = createOperation('http');
 
@@ -103,6 +106,7 @@ function request(message: Message, method: string, sink: Sink): void {
   operation.name = method.toLowerCase();
   operation.object = text(bytes, targetAt, targetEnd, OBJECT_CHARACTERS_MAX);
   headers(bytes, lineLast, end, sink);
+  if (method === 'POST') passwordInForm(bytes, lineLast, end, sink);
   memory['method'] = method;
   memory['target'] = operation.object;
   sink.operation(operation);
@@ -134,13 +138,30 @@ function headers(bytes: Uint8Array, at: number, end: number, sink: Sink): void {
     const last = lineEnd(bytes, next, end);
     if (last === next) return;
     const fact = headerName(bytes, next, last);
-    if (fact === '') continue;
+    if (fact === '') {
+      if (isBasicLogin(bytes, next, last)) sink.fact('password', 'http-basic');
+      continue;
+    }
     let value = next + fact.length + 1;
     while (value < last && (bytes[value] === 0x20 || bytes[value] === 9)) value++;
     // A header cut by the end of the segment would be told wrongly.
     if (last < end && value < last) sink.fact(fact, text(bytes, value, last, FACT_CHARACTERS_MAX));
     next = last;
   }
+}
+
+/** Of the header only that it is there: what follows is name and password, hardly hidden (RFC 7617). */
+function isBasicLogin(bytes: Uint8Array, at: number, end: number): boolean {
+  return ((bytes[at] as number) | 0x20) === 0x61 && /^authorization: *basic /i.test(text(bytes, at, Math.min(end, at + 24))); // prettier-ignore
+}
+
+/** A field of the form that is sent with this segment has the name of a password. */
+function passwordInForm(bytes: Uint8Array, from: number, end: number, sink: Sink): void {
+  for (let at = from; at + 4 <= end; at++)
+    if (bytes[at] === 13 && bytes[at + 1] === 10 && bytes[at + 2] === 13 && bytes[at + 3] === 10) {
+      if (PASSWORD_FIELD.test(text(bytes, at + 4, end, FORM_CHARACTERS_MAX))) sink.fact('password', 'http-form'); // prettier-ignore
+      return;
+    }
 }
 
 function headerName(bytes: Uint8Array, at: number, end: number): 'host' | 'user-agent' | 'content-type' | '' {

@@ -31,6 +31,11 @@ export const telnet: Dissector = {
   dissect(message, sink) {
     const { memory, isFromClient } = message;
     if (message.end <= message.at) return;
+    // Whatever is typed at that prompt.
+    if (isFromClient && memory['asksPassword'] === true && isTyped(message)) {
+      memory['asksPassword'] = false;
+      sink.fact('password', 'telnet');
+    }
     if (memory['isBegun'] !== true) {
       memory['isBegun'] = true;
       resetOperation(operation);
@@ -56,13 +61,19 @@ export const telnet: Dissector = {
       rest = shown.length;
       resetOperation(operation);
       operation.action = 'session';
-      operation.name = prompt[0].startsWith('password') ? 'password-prompt' : 'login-prompt';
+      memory['asksPassword'] = prompt[0].startsWith('password');
+      operation.name = memory['asksPassword'] ? 'password-prompt' : 'login-prompt';
       operation.isResponse = true;
       sink.operation(operation);
     }
     memory['tail'] = shown.slice(Math.max(rest, shown.length - TAIL_CHARACTERS));
   },
 };
+
+function isTyped({ bytes, at, end }: Message): boolean {
+  for (let i = at; i < end; i++) if ((bytes[i] as number) >= 0x20 && (bytes[i] as number) < 0x7f) return true;
+  return false;
+}
 
 /** The text of a segment in small letters, without commands. */
 function printed({ bytes, at, end }: Message): string {

@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 
 import { be16, be24, hex, text } from './byte-reader.ts';
+import { readCertificate } from './certificate.ts';
 import {
   NEED_MORE,
   NOT_OURS,
@@ -28,6 +29,7 @@ const RECORD_ALERT = 21;
 const RECORD_HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const SERVER_HELLO = 2;
+const CERTIFICATE = 11;
 
 const EXTENSION_SERVER_NAME = 0;
 const EXTENSION_GROUPS = 10;
@@ -167,8 +169,20 @@ function handshake(message: Message, recordEnd: number, sink: Sink): void {
       else tellServer(sink);
       sink.operation(operation);
     }
+    // In the clear up to TLS 1.2, and the server's is the only one that says something of it.
+    else if (type === CERTIFICATE && !message.isFromClient) certificate(bytes, at + 4, bodyEnd, sink);
     at = bodyEnd;
   }
+}
+
+/** The first of the list is the server's own: lengths (3) of the list and of it. */
+function certificate(bytes: Uint8Array, at: number, end: number, sink: Sink): void {
+  if (end - at < 6 || at + 6 + be24(bytes, at + 3) > end) return;
+  const names = readCertificate(bytes, at + 6, at + 6 + be24(bytes, at + 3));
+  if (names === null) return;
+  sink.fact('certificate-subject', names.subject);
+  sink.fact('certificate-issuer', names.issuer);
+  if (names.isSelfSigned) sink.fact('self-signed', names.subject);
 }
 
 function tellClient(sink: Sink): void {

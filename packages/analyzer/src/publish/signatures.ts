@@ -96,6 +96,9 @@ const RULES: readonly string[] = [
   'mac-flood',
   'vlan-hopping',
   'discovery-flood',
+  'clear-password',
+  'self-signed-tls',
+  'notable-host',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

@@ -92,11 +92,13 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
     state: { strangers },
     flowEnded(flow, values, nowUs) {
       // A conversation in which both spoke, on a port that is registered for nothing, in no protocol that is known here.
-      if (!rules.unknown_service.enabled || flow.protocol !== PROTO_TCP || flow.service !== '') return;
+      if (!rules.unknown_service.enabled || flow.service !== '') return;
+      if (flow.protocol !== PROTO_TCP && flow.protocol !== PROTO_UDP) return;
       const both = (values[flow.row + FORWARD + PAYLOAD] as number) > 0 && (values[flow.row + BACKWARD + PAYLOAD] as number) > 0; // prettier-ignore
       if (!both || flow.serverPort < 1024 || flow.wasReversed || KNOWN_PORTS.has(flow.serverPort)) return;
-      if ((flow.clientState & SENT_SYN) === 0 || !internal.has(flow.client)) return;
-      found('unknown_service', 'A conversation that nobody knows', 'T0885', flow, `${flow.client} and ${flow.server} talk on port ${flow.serverPort} in a protocol that is not known here`, nowUs); // prettier-ignore
+      if (flow.protocol === PROTO_TCP && (flow.clientState & SENT_SYN) === 0) return;
+      if (!internal.has(flow.client)) return;
+      found('unknown_service', 'A conversation that nobody knows', 'T0885', flow, `${flow.client} and ${flow.server} talk on ${protocolName(flow.protocol)} port ${flow.serverPort} in a protocol that is not known here`, nowUs); // prettier-ignore
     },
 
     operation(flow, operation, nowUs) {

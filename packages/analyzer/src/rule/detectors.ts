@@ -24,6 +24,7 @@ import { createMirrorDetector } from './mirror-detector.ts';
 import { createNewcomerDetector } from './newcomer-detector.ts';
 import { createOtDetector } from './ot-detector.ts';
 import { createOverrideDetector } from './override-detector.ts';
+import { createPolicyDetector } from './policy-detector.ts';
 import { createProbeDetector } from './probe-detector.ts';
 import { createRelayDetector } from './relay-detector.ts';
 import { createResetDetector } from './reset-detector.ts';
@@ -81,6 +82,7 @@ export function createDetectors(
     createMessageFloodDetector(rules, report),
     createResetDetector(rules, report),
     createSubscriptionDetector(rules, report),
+    createPolicyDetector(rules, internal, report),
     createControlDetector(rules, report),
     suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),

@@ -14,6 +14,9 @@ const FULL_QUERIES = 5;
 const ADDRESS_TYPES: ReadonlySet<string> = new Set(['query-a', 'query-aaaa', 'query-https', 'query-ptr']);
 /** Of names that are asked for anything but addresses (TXT, MX, CNAME), a quarter is enough for it. */
 const CARRIER_SHARE = 4;
+/** Hexadecimal or base32 from end to end: some of those may be a tunnel's first. */
+const CODED = /^(?:[0-9a-f.]{28,}|[a-z2-7.]{40,})$/;
+const CODED_QUERIES = 3;
 /** Bits per character, above which a label is not made of words. */
 const ENTROPY_MIN = 3.2;
 /** Types that tools use, to move data or to break resolvers. */
@@ -67,8 +70,9 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       // Names of content networks are long too, but never as long as a name can be, and they are asked for addresses.
       const isFull = operation.value >= FULL_NAME;
       const needed = isFull ? FULL_QUERIES : ADDRESS_TYPES.has(operation.name) ? rule.queries : Math.ceil(rule.queries / CARRIER_SHARE); // prettier-ignore
-      if (memberCount(window) < needed) return;
-      const severity = memberCount(window) < rule.queries ? 'medium' : rule.severity;
+      const isCoded = CODED.test(label) && memberCount(window) >= CODED_QUERIES;
+      if (memberCount(window) < needed && !isCoded) return;
+      const severity = memberCount(window) < needed ? 'low' : memberCount(window) < rule.queries ? 'medium' : rule.severity; // prettier-ignore
       found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`, severity); // prettier-ignore
 
       function found(

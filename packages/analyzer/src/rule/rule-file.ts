@@ -5,6 +5,7 @@
 import { duration } from '@tapline/shared/config/fields.ts';
 import { z } from 'zod';
 import { INTERNAL_NETWORKS_DEFAULT, isNetwork } from '../asset/networks.ts';
+import { NOTABLE_HOSTS_DEFAULT } from './notable-hosts.ts';
 import { SEVERITIES, type Severity } from '../alert/finding.ts';
 
 const DAY_MS = 86_400_000;
@@ -72,6 +73,11 @@ export const rulesSchema = z.strictObject({
   dns_spoofing: rule('medium', {}),
   icmp_tunnel: rule('medium', { packets: count(20), within: within(60_000) }),
   nameless_tls: rule('medium', {}),
+  self_signed_tls: rule('medium', {}),
+  clear_password: rule('low', {}),
+  notable_host: rule('low', {
+    hosts: z.record(z.string().min(1).max(64), z.array(z.string().min(3).max(253)).max(1024)).default(NOTABLE_HOSTS_DEFAULT),
+  }),
   dns_tunnel: rule('high', { queries: count(40), within: within(60_000), label_length: count(24) }),
   smb_spread: rule('medium', { hosts: count(5), within: within(60_000) }),
   remote_administration: rule('medium', {}),

@@ -13,8 +13,8 @@ import { seconds } from './scan-detector.ts';
 
 const TREES_MAX = 1024;
 const BRIDGES_MAX = 16_384;
-/** Each port says its part every two seconds: in this time all bridges that can be heard are. */
-const LEARNING_US = 15_000_000;
+/** Each port says its part every two seconds: four times is enough to hear every bridge that can be heard. */
+const LEARNING_US = 8_000_000;
 /** A root that was silent for its maximum age (20 s) and two forwarding delays (15 s each) is gone. */
 const ROOT_GONE_US = 50_000_000;
 
