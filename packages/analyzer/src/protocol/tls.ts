@@ -26,6 +26,9 @@ const RECORD_HEADER_BYTES = 5;
 const RECORD_BYTES_MAX = 16_384 + 2048;
 const RECORD_ALERT = 21;
 const RECORD_HANDSHAKE = 22;
+const RECORD_HEARTBEAT = 24;
+/** An encrypted heartbeat is longer: its kind, its length and 16 bytes of padding, and what the cipher adds. */
+const PLAIN_HEARTBEAT_BYTES_MAX = 23;
 const CLIENT_HELLO = 1;
 const SERVER_HELLO = 2;
 
@@ -123,6 +126,7 @@ export const tls: Dissector = {
     if (type === RECORD_HANDSHAKE) handshake(message, recordEnd, sink);
     // An encrypted alert is longer.
     else if (type === RECORD_ALERT && be16(bytes, at + 3) === 2 && recordEnd - at === 7) alert(message, sink);
+    else if (type === RECORD_HEARTBEAT) heartbeat(message, recordEnd, sink);
   },
 };
 
@@ -144,6 +148,19 @@ function alert(message: Message, sink: Sink): void {
   operation.isResponse = !message.isFromClient;
   // The end of a session that went well is an alert too.
   if (code !== 0 && code !== 90) operation.exception = ALERTS.get(code) ?? `alert-${code}`;
+  sink.operation(operation);
+}
+
+/** A request (RFC 6520) whose payload is longer than its record: kind = 1 (1)   length (2)   payload. */
+function heartbeat({ bytes, at }: Message, recordEnd: number, sink: Sink): void {
+  const length = be16(bytes, at + 3);
+  const body = at + RECORD_HEADER_BYTES;
+  if (length > PLAIN_HEARTBEAT_BYTES_MAX || recordEnd - body < 3 || bytes[body] !== 1) return;
+  if (be16(bytes, body + 1) + 3 <= length) return;
+  resetOperation(operation);
+  operation.action = 'read';
+  operation.name = 'heartbeat-overread';
+  operation.value = be16(bytes, body + 1);
   sink.operation(operation);
 }
 

@@ -85,6 +85,8 @@ const RULES: readonly string[] = [
   'baseline-value',
   'baseline-cycle',
   'baseline-silent-device',
+  'rpc-enumeration',
+  'sip-scan',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(
