@@ -35,8 +35,12 @@ export const rlogin: Dissector = {
     if (memory['done'] === true || end <= at) return;
     if (isFromClient) {
       if (memory['isBegun'] === true) return;
-      const names = bytes[at] === 0 ? words(text0(message, at + 1), 3) : null;
-      if (end - at === 1) return;
+      // The first NUL may come alone.
+      const from = bytes[at] === 0 ? at + 1 : at;
+      const isMarked = from > at || memory['isMarked'] === true;
+      memory['isMarked'] = isMarked;
+      if (from === end) return;
+      const names = isMarked ? words(text0(message, from), 3) : null;
       memory['isBegun'] = true;
       if (names === null) memory['done'] = true;
       else asked(operations.rlogin, 'login', names[1] ?? '', sink);

@@ -148,6 +148,11 @@ export const rpcOverTcp: Dissector = {
   },
 };
 
+/** Whether the payload of a segment or datagram begins with a call. Its sender is a client, also where it uses a port of the kind that servers have, as NFS asks of it. */
+export function isRpcCall(bytes: Uint8Array, at: number, end: number, isTcp: boolean): boolean {
+  return isCall(bytes, isTcp ? at + MARK_BYTES : at, end);
+}
+
 /** Strict: kind, version of RPC, a program that is known, and credential and verifier of kinds and lengths that there are. */
 function isCall(bytes: Uint8Array, at: number, end: number): boolean {
   if (end - at < CALL_BYTES_MIN || be32(bytes, at + 4) !== 0 || be32(bytes, at + 8) !== 2) return false;

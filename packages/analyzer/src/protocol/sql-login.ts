@@ -187,7 +187,7 @@ export const tds: Dissector = {
     if (isFromClient) {
       // The login itself is often encrypted inside of prelogins, its answer is not.
       if (kind === TDS_LOGIN || kind === TDS_PRELOGIN) {
-        if (kind === TDS_PRELOGIN && memory['user'] !== undefined) return;
+        if (memory['user'] !== undefined) return;
         asked(operations.tds, memory, sink, '');
       } else memory['done'] = true;
     } else if (kind === TDS_ANSWER && memory['user'] !== undefined)

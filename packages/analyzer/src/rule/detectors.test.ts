@@ -6,7 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { Rig, rulesOf } from '../engine-testing.ts';
 import type { Packet } from '../packet/frame-testing.ts';
 import { rulesSchema } from './rule-file.ts';
-import { SCENARIOS, type Scenario } from './scenarios-testing.ts';
+import { SCENARIOS as FIRST_SCENARIOS, type Scenario } from './scenarios-testing.ts';
+import { SERVICE_SCENARIOS } from './services-testing.ts';
+
+const SCENARIOS = [...FIRST_SCENARIOS, ...SERVICE_SCENARIOS];
 
 /** Those of the baseline need one, and are tested beside it. */
 const NAMES = Object.keys(rulesSchema.shape).filter((name) => !/^internal_networks$|^baseline_/.test(name));
