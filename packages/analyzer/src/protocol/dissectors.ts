@@ -10,6 +10,7 @@ import { ftp } from './ftp.ts';
 import { goose } from './goose.ts';
 import { http } from './http.ts';
 import { iec104 } from './iec104.ts';
+import { irc } from './irc.ts';
 import { isoOnTcp } from './iso-on-tcp.ts';
 import { kerberos, kerberosOverTcp } from './kerberos.ts';
 import { ldap } from './ldap.ts';
@@ -78,4 +79,5 @@ export const DISSECTORS: readonly Dissector[] = [
   rsh,
   rexec,
   tftp,
+  irc,
 ];
