@@ -209,7 +209,15 @@ export class Dissection {
       this.#conversation.isSpoken = true;
     }
     this.#dissector?.dissect(message, this.#sink);
-    if (this.#conversation !== null && message.memory['done'] === true) this.#conversation.dissector = '';
+    const { done } = message.memory;
+    if (this.#conversation !== null && (done === true || done === 'other'))
+      this.#leave(this.#conversation, done);
+  }
+
+  /** Its dissector has heard enough, or has heard that it is not its own. */
+  #leave(conversation: Conversation, done: true | 'other'): void {
+    conversation.dissector = '';
+    if (done === 'other' && this.#flow !== null) this.#flow.service = '';
   }
 
   /** Not what its port says: after a few of those from the beginning on it is something else. */

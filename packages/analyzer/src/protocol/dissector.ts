@@ -54,7 +54,7 @@ export interface Sink {
 
 /**
  * What a dissector may remember of a conversation: plain data, kept and restored by structured clone; a few hundred bytes at most. `done: true` says that nothing of what follows
- * over this TCP connection is of interest: it is given no more of it.
+ * over this TCP connection is of interest: it is given no more of it. `done: 'other'` says that it is another protocol, whose name is not known.
  */
 export type Memory = Record<string, number | string | boolean | number[]>;
 

@@ -32,7 +32,7 @@ const operation = createOperation('irc');
 
 export const irc: Dissector = {
   name: 'irc',
-  tcpPorts: [6660, 6661, 6662, 6663, 6664, 6665, 6666, 6667, 6668, 6669, 7000],
+  tcpPorts: [6660, 6661, 6662, 6663, 6664, 6665, 6666, 6667, 6668, 6669],
   udpPorts: [],
   etherTypes: [],
 

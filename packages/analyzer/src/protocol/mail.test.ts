@@ -35,6 +35,12 @@ describe('POP3', () => {
   });
 });
 
+test('who asks for a kind of login that there is not, or takes it back, guesses nothing', () => {
+  expect(talk(pop3, ['> AUTH', '< -ERR no', '> AUTH GSSAPI', '< + ', '> *', '< -ERR back']).told).toEqual(['>auth', '<auth  not-done', '>auth', '<auth  not-done']); // prettier-ignore
+  expect(talk(imap, ['> a AUTHENTICATE GSSAPI', '< a NO']).told.at(-1)).toBe('<authenticate  not-done');
+  expect(talk(imap, ['> a AUTHENTICATE PLAIN eA==', '< a NO']).told.at(-1)).toBe('<authenticate  refused');
+});
+
 describe('IMAP', () => {
   it('is read up to the login, by its tags', () => {
     const { told, memory } = talk(imap, ['< * OK IMAP4rev1', '> a1 CAPABILITY', '< * CAPABILITY IMAP4rev1', '< a1 OK', `> a2 LOGIN "ann" ${SECRET}`, '< * BYE a2 NO', '< a2 NO [AUTHENTICATIONFAILED] no', `> a3 login ann ${SECRET}`, '< a3 OK in', `> a4 LOGIN x ${SECRET}`]); // prettier-ignore

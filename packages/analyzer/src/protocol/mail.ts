@@ -50,11 +50,14 @@ interface Language {
   command(line: string, memory: Memory): Command;
   /** Reads an answer's line; null for lines that belong to none. */
   answer(line: string, memory: Memory): Answer | null;
+  /** Words of a command for a dialogue that brings nothing yet: AUTH and a kind. */
+  readonly dialogueWords: number;
   /** Whether this answer to a login says that name or password is wrong. */
   isRefusal(answer: Answer, line: string): boolean;
 }
 
 const POP3: Language = {
+  dialogueWords: 2,
   commands: { user: 'name', pass: 'login', apop: 'login', auth: 'login', stls: 'tls', quit: 'other' },
   command: (line) => {
     const [word = '', first = ''] = line.split(' ', 2);
@@ -70,6 +73,7 @@ const POP3: Language = {
 };
 
 const IMAP: Language = {
+  dialogueWords: 3,
   commands: { login: 'login', authenticate: 'login', starttls: 'tls', logout: 'other' },
   command: (line, memory) => {
     const [tag = '', word = '', first = ''] = line.split(' ', 3);
@@ -89,6 +93,7 @@ const IMAP: Language = {
 };
 
 const SMTP: Language = {
+  dialogueWords: 2,
   commands: { ehlo: 'other', helo: 'other', auth: 'login', starttls: 'tls', data: 'mail', bdat: 'mail', vrfy: 'name', expn: 'name', quit: 'other' },
   command: (line) => {
     const [word = '', first = ''] = line.split(' ', 2);
@@ -149,11 +154,18 @@ function mailDissector(
 
 function command(message: Message, line: string, language: Language, operation: Operation, sink: Sink): void {
   const { memory } = message;
-  if (line === '' || memory['inDialogue'] === true) return;
+  if (memory['inDialogue'] === true) {
+    // An asterisk takes the login back.
+    memory['hasAnswered'] = line !== '*';
+    return;
+  }
+  if (line === '') return;
   const { name, object } = language.command(line, memory);
   const kind = Object.hasOwn(language.commands, name) ? language.commands[name] : undefined;
   memory['command'] = kind === undefined ? '' : name;
   if (kind === undefined) return;
+  // Who only asks which kinds there are, or tries one that is unknown, guesses no password.
+  memory['hasAnswered'] = !name.startsWith('auth') || line.split(' ').length > language.dialogueWords;
   operation.name = name;
   operation.object = object.slice(0, OBJECT_CHARACTERS_MAX);
   if (kind === 'name') operation.action = name === 'user' ? 'session' : 'discover';
@@ -180,7 +192,10 @@ function answer(memory: Memory, line: string, language: Language, operation: Ope
   operation.code = said.code;
   operation.object = (memory['object'] as string | undefined) ?? '';
   if (!said.isGood)
-    operation.exception = kind === 'login' && language.isRefusal(said, line) ? 'refused' : 'not-done';
+    operation.exception =
+      kind === 'login' && memory['hasAnswered'] === true && language.isRefusal(said, line)
+        ? 'refused'
+        : 'not-done';
   sink.operation(operation);
 }
 

@@ -32,7 +32,7 @@ export const rlogin: Dissector = {
 
   dissect(message, sink) {
     const { bytes, at, end, memory, isFromClient } = message;
-    if (memory['done'] === true || end <= at) return;
+    if (memory['done'] !== undefined || end <= at) return;
     if (isFromClient) {
       if (memory['isBegun'] === true) return;
       // The first NUL may come alone.
@@ -42,7 +42,7 @@ export const rlogin: Dissector = {
       if (from === end) return;
       const names = isMarked ? words(text0(message, from), 3) : null;
       memory['isBegun'] = true;
-      if (names === null) memory['done'] = true;
+      if (names === null) memory['done'] = 'other';
       else asked(operations.rlogin, 'login', names[1] ?? '', sink);
       return;
     }
@@ -69,7 +69,7 @@ function commandDissector(name: string, port: number, user: number): Dissector {
 
     dissect(message, sink) {
       const { bytes, at, end, memory, isFromClient } = message;
-      if (memory['done'] === true || end <= at) return;
+      if (memory['done'] !== undefined || end <= at) return;
       if (isFromClient) head(message, memory, operation, user, sink);
       else if (memory['isAsked'] === true) {
         memory['done'] = true;
@@ -87,7 +87,7 @@ function head(message: Message, memory: Memory, operation: Operation, user: numb
   delete memory['head'];
   // Another use of the port: syslog's lines begin with `<`.
   if (!/^\d{0,5}(?:\n|$)/.test(so)) {
-    memory['done'] = true;
+    memory['done'] = 'other';
     return;
   }
   const said = words(so, 4);

@@ -176,7 +176,7 @@ function call(bytes: Uint8Array, at: number, end: number, memory: Memory, sink: 
   if (credentialBytes > CREDENTIAL_BYTES_MAX) sink.violation('credential longer than it may be');
   const arguments_ = behindOpaque(bytes, behindOpaque(bytes, at + 24, end), end);
   let asked = 0;
-  if (arguments_ !== -1 && !CARRIERS.has(program)) asked = read(bytes, arguments_, end, program, procedure, sink); // prettier-ignore
+  if (arguments_ !== -1 && PROGRAMS.has(program) && !CARRIERS.has(program)) asked = read(bytes, arguments_, end, program, procedure, sink); // prettier-ignore
   const pending = (memory['rpcPending'] ??= []) as number[];
   if (pending.length >= PENDING_MAX) pending.splice(0, PENDING_FIELDS);
   pending.push(be32(bytes, at), program, version, procedure, asked);

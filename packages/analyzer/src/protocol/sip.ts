@@ -55,8 +55,10 @@ export const sip: Dissector = {
   messageBytes(bytes, at, end) {
     if (end <= at) return NEED_MORE;
     const first = bytes[at] as number;
-    // Over TCP a message is taken as it comes: its head is in its first segment. Empty lines keep connections open.
-    return (first >= 65 && first <= 90) || first === 13 || first === 10 || first === 0 ? end - at : NOT_OURS;
+    // Over TCP a segment is taken as it comes: a message's head is in its first one. Empty lines keep connections open.
+    return first < 0x80 && (first >= 0x20 || first === 13 || first === 10 || first === 0)
+      ? end - at
+      : NOT_OURS;
   },
 
   looksLike: isSip,

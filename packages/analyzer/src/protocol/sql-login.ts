@@ -65,7 +65,9 @@ export const mysql: Dissector = {
   messageBytes(bytes, at, end) {
     if (end - at < MYSQL_HEADER_BYTES) return NEED_MORE;
     const length = le24(bytes, at);
-    return length === 0 || length > MYSQL_PACKET_MAX ? NOT_OURS : MYSQL_HEADER_BYTES + length;
+    // An empty packet is an empty answer, within a dialogue.
+    const isEmpty = length === 0 && bytes[at + 3] === 0;
+    return isEmpty || length > MYSQL_PACKET_MAX ? NOT_OURS : MYSQL_HEADER_BYTES + length;
   },
 
   looksLike(bytes, at, end) {
@@ -124,8 +126,9 @@ export const postgresql: Dissector = {
     if (isFromClient) startup(bytes, at, end, memory, sink);
     else if (memory['isBegun'] !== true) memory['done'] = true;
     // Yes to TLS is one letter.
-    else if (end - at === 1) memory['done'] = bytes[at] === 0x53;
-    else if (end - at >= 9) postgresqlAnswer(bytes, at, end, memory, sink);
+    else if (end - at === 1) {
+      if (bytes[at] === 0x53) memory['done'] = true;
+    } else if (end - at >= 9) postgresqlAnswer(bytes, at, end, memory, sink);
   },
 };
 
@@ -158,7 +161,7 @@ function postgresqlAnswer(bytes: Uint8Array, at: number, end: number, memory: Me
       }
       next = last + 1;
     }
-  } else memory['done'] = kind !== 0x4e && kind !== 0x76;
+  } else if (kind !== 0x4e && kind !== 0x76) memory['done'] = true;
 }
 
 export const tds: Dissector = {

@@ -83,6 +83,11 @@ describe('SIP', () => {
     expect(told(each(30, (i) => [to(`10.0.1.${i}`, options(i), i * SECOND, 5060), back(`10.0.1.${i}`, answer(i, '200 OK'), i * SECOND + 1000, 5060)]))).toEqual([]); // prettier-ignore
   });
 
+  it('a telephone system asks for its telephones, also for those that are off', () => {
+    const registered: Packet = { timeUs: 0, frame: udp('10.0.1.50:40000', `${CLIENT}:5060`, { payload: Buffer.from(register(1)) }) }; // prettier-ignore
+    expect(told([registered, ...each(30, (i) => [to(`10.0.1.${i}`, options(i), i * SECOND, 5060)])])).toEqual([]); // prettier-ignore
+  });
+
   it('subscribers that are not there are searched for', () => {
     const search = (status: string): Packet[] => each(10, (i) => [to('10.0.1.1', register(i), i * SECOND, 5060), back('10.0.1.1', answer(i, status), i * SECOND + 1000, 5060)]); // prettier-ignore
     expect(told(search('404 Not Found'))).toEqual(['sip-scan medium 10.0.1.1']);

@@ -26,6 +26,8 @@ const SIP_TOOLS = /friendly-scanner|sipvicious|sundayddr|sip-scan|sipcli|\biwar\
 const NO_SUBSCRIBER = /^(?:404|403|refused-403)$/;
 const ASKING: ReadonlySet<string> = new Set(['get', 'get-next', 'get-bulk', 'set']);
 
+const SERVERS_WINDOW_US = 3_600_000_000;
+
 type RuleName = 'rpc_enumeration' | 'sip_scan' | 'brute_force';
 
 export function createEnumerationDetector(rules: Rules, report: Report): Detector {
@@ -34,6 +36,8 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
   const lists = new KeyedWindows(rpc.within * 1000);
   const holes = new KeyedWindows(rpc.within * 1000);
   const systems = new KeyedWindows(sip.within * 1000);
+  /** Who is asked himself: a telephone system looks after its telephones, those that are off too. */
+  const servers = new KeyedWindows(SERVERS_WINDOW_US);
   const subscribers = new KeyedWindows(sip.within * 1000);
   const communities = new KeyedWindows(rules.brute_force.within * 1000);
 
@@ -75,7 +79,7 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
   }
 
   function tellRpc(flow: Flow, { name, object, isResponse }: Operation, nowUs: number): void {
-    if (isResponse || !rpc.enabled || isGroupAddress(flow.server)) return;
+    if (isResponse || !rpc.enabled || isGroupAddress(flow.server) || flow.client === flow.server) return;
     const { client, server } = flow;
     const list = LISTS.get(name);
     if (list !== undefined) {
@@ -102,9 +106,10 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
     const [asker, asked] = isFromClient === isResponse ? [flow.server, flow.client] : [flow.client, flow.server]; // prettier-ignore
     if (!isResponse) {
       if (name !== 'options' && name !== 'register' && name !== 'invite') return;
+      servers.at(asked, nowUs);
       const window = systems.add(asker, nowUs, asked);
       const count = memberCount(window);
-      if (asker === flow.client && count >= sip.hosts)
+      if (asker === flow.client && count >= sip.hosts && servers.peek(asker, nowUs) === undefined)
         found('sip_scan', 'Telephone systems are looked for', sip.severity, flow, '', window, `${asker} asked ${count} hosts over SIP in ${seconds(window, nowUs)} that never answered`, nowUs); // prettier-ignore
       return;
     }
@@ -134,7 +139,7 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
   }
 
   return {
-    state: { lists, holes, systems, subscribers, communities },
+    state: { lists, holes, systems, servers, subscribers, communities },
 
     operation(flow, operation, nowUs) {
       if (operation.protocol === 'rpc') tellRpc(flow, operation, nowUs);

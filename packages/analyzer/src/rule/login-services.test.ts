@@ -17,7 +17,7 @@ const GUESSES: readonly (readonly [string, number, readonly Line[], readonly Lin
   ['imap', 143, [['<', '* OK\r\n'], ['>', 'a LOGIN ann x\r\n'], ['<', 'a NO\r\n']], [['>', 'a LOGIN ann x\r\n'], ['<', 'a OK\r\n']]],
   ['smtp', 25, [['<', '220 mail\r\n'], ['>', 'AUTH PLAIN eA==\r\n'], ['<', '535 5.7.8 no\r\n']], [['>', 'RCPT TO:<a@b>\r\n'], ['<', '550 no\r\n']]],
   ['mysql', 3306, mysql('ff1504'), mysql('00000000')],
-  ['postgresql', 5432, [['>', STARTUP], ['<', Buffer.from('E\0\0\0\x0dC28P01\0\0')]], [['>', STARTUP], ['<', Buffer.from('R\0\0\0\x08\0\0\0\0')]]],
+  ['postgresql', 5432, [['>', bytesOf('00000008 04d2162f')], ['<', 'N'], ['>', STARTUP], ['<', Buffer.from('E\0\0\0\x0dC28P01\0\0')]], [['>', STARTUP], ['<', Buffer.from('R\0\0\0\x08\0\0\0\0')]]],
   ['tds', 1433, [['>', bytesOf('1001006600000100', new Uint8Array(94))], ['<', bytesOf('0401001200000100 aa0700 18480000 010e 00')]], [['>', bytesOf('1001006600000100', new Uint8Array(94))], ['<', bytesOf('0401000f00000100 ad0400 01020304')]]],
   ['redis', 6379, [['>', '*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n'], ['<', '-ERR invalid password\r\n']], [['>', '*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n'], ['<', '+OK\r\n']]],
   ['vnc', 5900, vnc('00000001'), vnc('00000000')],
@@ -40,3 +40,25 @@ it.each(GUESSES)(
     expect(told(welcome, 12)).toEqual([]);
   },
 );
+
+it('what follows a login is not read, whatever it holds', () => {
+  const sled = Buffer.alloc(400, 0x90);
+  const lines: Line[] = [
+    ['>', 'PASS x\r\n'],
+    ['<', '+OK\r\n'],
+    ['>', 'RETR 1\r\n'],
+    ['<', sled],
+    ['>', sled],
+  ];
+  const rig = new Rig().add(connection('10.0.0.1:5000', '10.0.0.2:110', lines, 0));
+  expect(rig.engine.dissection.counters.messages).toBe(2);
+  expect(rig.finish().rules.filter((rule) => rule === 'exploit' || rule === 'protocol-violation')).toEqual(
+    [],
+  );
+  expect(rig.flows[0]).toMatchObject({ service: 'pop3' });
+});
+
+it('syslog on the port of rsh is not called by its name', () => {
+  const rig = new Rig().add(connection('10.0.0.1:5000', '10.0.0.2:514', [['>', '<34>Oct 11 su: failed\n'], ['>', '<34>Oct 11 su: failed\n']], 0)); // prettier-ignore
+  expect(rig.finish().flows[0]).toMatchObject({ service: '' });
+});

@@ -40,6 +40,9 @@ const TERMINALS: ReadonlySet<string> = new Set([
 const PLAIN_ADDRESS = /^\d+\.\d+\.\d+\.\d+(:\d+)?$/;
 
 const LEAVES = 'A file leaves the plant';
+/** What a network's devices are, by the names that their makers use. */
+const DEVICE_FILE = /confi?g|\.cfg$|firmware|\.(?:bin|img|rom|fw)$/i;
+
 const UPLOADS: ReadonlySet<string> = new Set(['stor', 'stou', 'appe']);
 
 export function createTransferDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
@@ -101,6 +104,8 @@ export function createTransferDetector(rules: Rules, internal: NetworkList, repo
     },
 
     operation(flow, operation, nowUs) {
+      if (operation.protocol === 'tftp' && rules.file_transfer.enabled && DEVICE_FILE.test(operation.object))
+        found('file-transfer', 'A device’s configuration or firmware travels without a login', 'low', flow, `${flow.client} ${operation.name}s ${operation.object} at ${flow.server} over TFTP`, nowUs); // prettier-ignore
       const isPut = operation.protocol === 'ftp' && UPLOADS.has(operation.name) && !operation.isResponse;
       if (!isPut || !rules.file_transfer.enabled || !internal.has(flow.client) || internal.has(flow.server)) return; // prettier-ignore
       found('file-transfer', LEAVES, rules.file_transfer.severity, flow, `${flow.client} puts ${operation.object} on ${flow.server}, which is not of the plant`, nowUs); // prettier-ignore
