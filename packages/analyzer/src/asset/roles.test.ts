@@ -48,6 +48,7 @@ describe('a host', () => {
     expect(role({ asked: { read: 1001 }, uses })).toBe('historian 3');
     expect(role({ asked: { read: 1001, write: 1 }, uses })).toBe('hmi 2');
     expect(role({ asked: { read: 10 }, offers: { 'tcp/5432': 1 } })).toBe('historian 3');
+    expect(role({ asked: { read: 10 }, offers: { postgresql: 1 } })).toBe('historian 3');
   });
 
   it('that has nothing to do with the process is a server or a client', () => {

@@ -17,7 +17,7 @@ export interface RoleGuess {
 const NOBODY: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /** Databases and OPC servers that collect what controllers say. */
-const HISTORIAN_SERVICE = /^(opcua|tcp\/(1433|1521|3306|5432|5450|8086))$/;
+const HISTORIAN_SERVICE = /^(opcua|mysql|postgresql|tds|tcp\/(1433|1521|3306|5432|5450|8086))$/;
 
 export function guessRole(host: Host, internal: NetworkList): RoleGuess {
   if (!internal.has(host.address) && !NOBODY.has(host.address)) return { role: 'external', level: 5 };

@@ -32,6 +32,7 @@ import {
   addToSlices,
   type Flow,
 } from './flow.ts';
+import { isRpcCall } from '../protocol/rpc.ts';
 import { ANSWERS, speakerOf } from '../protocol/speaker.ts';
 import { createFragmentState, resolveFragment, type FragmentState } from './fragment-table.ts';
 
@@ -382,7 +383,8 @@ function isAnswer(view: PacketView): boolean {
   if (view.sourcePort === -1) return false;
   // In the middle of a conversation the registered port is the server's; where both are or none is, what is said tells.
   const isService = isServicePort(view.sourcePort);
-  if (isService !== isServicePort(view.destinationPort)) return isService;
+  if (isService !== isServicePort(view.destinationPort))
+    return isService && !isRpcCall(view.bytes, view.payloadOffset, view.payloadEnd, view.protocol === PROTO_TCP); // prettier-ignore
   return view.payloadEnd > view.payloadOffset && speakerOf(view.bytes, view.payloadOffset, view.payloadEnd) === ANSWERS; // prettier-ignore
 }
 

@@ -23,6 +23,7 @@ import {
   type Sink,
 } from './dissector.ts';
 import { recall, remember } from './memo.ts';
+import { tellOddArguments } from './dcerpc-oddity.ts';
 import { tellNtlm } from './ntlmssp.ts';
 
 const HEADER_BYTES = 16;
@@ -225,6 +226,7 @@ export function dissectDcerpc(
       const context = u16(bytes, at + 20);
       const opnum = u16(bytes, at + 22);
       called(memory, scope, context, opnum, out);
+      tellOddArguments(out.name, bytes, at + 24, last, sink);
       const pending = (memory['rpcCalls'] ??= []) as number[];
       if (pending.length >= PENDING_NUMBERS_MAX) pending.splice(0, 4);
       pending.push(scope, call, context, opnum);

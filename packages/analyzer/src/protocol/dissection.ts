@@ -36,6 +36,7 @@ export class Dissection {
   readonly #udp = new Map<number, Dissector>();
   readonly #etherTypes = new Map<number, Dissector>();
   readonly #probing: readonly Dissector[];
+  readonly #probingDatagrams: readonly Dissector[];
   readonly #events: DissectionEvents;
   #conversations = new Map<string, Conversation>();
   readonly #message: { -readonly [K in keyof Message]: Message[K] };
@@ -56,6 +57,7 @@ export class Dissection {
       for (const type of dissector.etherTypes) this.#etherTypes.set(type, dissector);
     }
     this.#probing = dissectors.filter((dissector) => dissector.looksLike !== undefined);
+    this.#probingDatagrams = dissectors.filter((dissector) => dissector.looksLikeDatagram !== undefined);
     this.#message = {
       bytes: new Uint8Array(0),
       at: 0,
@@ -136,7 +138,10 @@ export class Dissection {
   #addDatagram(flow: Flow, view: PacketView): void {
     const { bytes, payloadOffset: at, payloadEnd: end } = view;
     let dissector = this.#udp.get(flow.serverPort) ?? this.#udp.get(flow.clientPort);
-    if (dissector === undefined && flow.service !== '') dissector = this.#byName.get(flow.service);
+    if (dissector === undefined && flow.service !== '')
+      dissector =
+        this.#probingDatagrams.find(({ name }) => name === flow.service) ?? this.#byName.get(flow.service);
+    dissector ??= this.#probeDatagram(flow, bytes, at, end);
     if (dissector === undefined) return;
     flow.service = dissector.name;
     this.#dissector = dissector;
@@ -185,6 +190,14 @@ export class Dissection {
     return this.#probing.find((dissector) => dissector.looksLike?.(bytes, at, end) === true);
   }
 
+  /** Of a conversation that nothing is known of, the first datagrams are looked at. */
+  #probeDatagram(flow: Flow, bytes: Uint8Array, at: number, end: number): Dissector | undefined {
+    const probes = (flow.memory['probes'] as number | undefined) ?? 0;
+    if (probes >= STRANGE_SEGMENTS_MAX) return undefined;
+    flow.memory['probes'] = probes + 1;
+    return this.#probingDatagrams.find((one) => one.looksLikeDatagram?.(bytes, at, end) === true);
+  }
+
   #dissect(bytes: Uint8Array, at: number, end: number): void {
     const message = this.#message;
     message.bytes = bytes;
@@ -196,6 +209,15 @@ export class Dissection {
       this.#conversation.isSpoken = true;
     }
     this.#dissector?.dissect(message, this.#sink);
+    const { done } = message.memory;
+    if (this.#conversation !== null && (done === true || done === 'other'))
+      this.#leave(this.#conversation, done);
+  }
+
+  /** Its dissector has heard enough, or has heard that it is not its own. */
+  #leave(conversation: Conversation, done: true | 'other'): void {
+    conversation.dissector = '';
+    if (done === 'other' && this.#flow !== null) this.#flow.service = '';
   }
 
   /** Not what its port says: after a few of those from the beginning on it is something else. */
@@ -203,7 +225,7 @@ export class Dissection {
     this.counters.unframed++;
     const conversation = this.#conversation;
     const flow = this.#flow;
-    if (conversation === null || flow === null) return;
+    if (conversation === null || flow === null || conversation.dissector === '') return;
     conversation.strange++;
     // Only of a conversation that was this protocol before; anything may use a port.
     if (conversation.strange === 1 && conversation.isSpoken) this.#violation('bytes are not this protocol');

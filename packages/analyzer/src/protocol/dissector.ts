@@ -52,7 +52,10 @@ export interface Sink {
   violation(reason: string): void;
 }
 
-/** What a dissector may remember of a conversation: plain data, kept and restored by structured clone; a few hundred bytes at most. */
+/**
+ * What a dissector may remember of a conversation: plain data, kept and restored by structured clone; a few hundred bytes at most. `done: true` says that nothing of what follows
+ * over this TCP connection is of interest: it is given no more of it. `done: 'other'` says that it is another protocol, whose name is not known.
+ */
 export type Memory = Record<string, number | string | boolean | number[]>;
 
 /** One message, lent: `bytes[at, end)`. */
@@ -86,6 +89,8 @@ export interface Dissector {
   messageBytes?(bytes: Uint8Array, at: number, end: number): number;
   /** Whether a conversation on another port is this protocol, by its first payload; strict enough that noise is not taken for it. */
   looksLike?(bytes: Uint8Array, at: number, end: number): boolean;
+  /** The same over UDP, of the first datagrams of a conversation. */
+  looksLikeDatagram?(bytes: Uint8Array, at: number, end: number): boolean;
   dissect(message: Message, sink: Sink): void;
 }
 

@@ -20,9 +20,13 @@ import {
   type Message,
   type Sink,
 } from './dissector.ts';
+import { isFormatString } from './oddity.ts';
 import { tlsRecordBytes } from './tls.ts';
 
 const LINE_BYTES_MAX = 2048;
+/** No user's name is longer; and what is shorter cannot tell printf much. */
+const NAME_BYTES_MAX = 512;
+const FORMAT_BYTES_MIN = 16;
 
 const COMMANDS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['USER', 'session'],
@@ -116,6 +120,14 @@ function command(message: Message, end: number, sink: Sink): void {
   operation.action = COMMANDS.get(word) ?? 'other';
   if (word !== 'PASS' && word !== 'ACCT')
     operation.object = text(bytes, Math.min(wordEnd + 1, end), end, OBJECT_CHARACTERS_MAX);
+  if (word === 'USER' && end - wordEnd > NAME_BYTES_MAX)
+    sink.fact('overlong', `user with a name of ${end - wordEnd} bytes`);
+  if (
+    word !== 'PASS' &&
+    end - wordEnd >= FORMAT_BYTES_MIN &&
+    isFormatString(text(bytes, wordEnd, end, LINE_BYTES_MAX))
+  )
+    sink.fact('format-string', operation.name);
   if (word === 'PORT' || word === 'EPRT') operation.value = dataPort(operation.object);
   if (word === 'USER') {
     memory['user'] = operation.object;

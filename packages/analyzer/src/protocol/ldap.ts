@@ -20,6 +20,10 @@ import {
   type Sink,
 } from './dissector.ts';
 
+const SIMPLE = 0x80;
+const ENTRY = 0x64;
+const ATTRIBUTES_MAX = 32;
+const JAVA_CODE: ReadonlySet<string> = new Set(['javacodebase', 'javaserializeddata', 'javafactory']);
 const TAG_SEQUENCE = 0x30;
 const TAG_INTEGER = 0x02;
 const TAG_ENUMERATED = 0x0a;
@@ -150,7 +154,27 @@ function one(message: Message, from: number, to: number, sink: Sink): void {
   else if (tag === SEARCH) search(bytes, inside, last);
   else if (tag === 0x4a) operation.object = text(bytes, inside, last, OBJECT_CHARACTERS_MAX);
   else operation.object = firstName(bytes, inside, last, tag === BIND);
+  if (tag === BIND && hasPassword(bytes, element.to, last)) sink.fact('password', 'ldap');
+  if (tag === ENTRY) javaAttributes(bytes, element.to, last, sink);
   sink.operation(operation);
+}
+
+/** Behind the name of a simple bind (section 4.2). */
+function hasPassword(bytes: Uint8Array, at: number, to: number): boolean {
+  return readElement(element, bytes, at, to) && element.tag === SIMPLE && element.to > element.from;
+}
+
+/** Attributes of an entry that make a Java client load code or objects (RFC 2713): `at` stands behind the entry's name. */
+function javaAttributes(bytes: Uint8Array, at: number, to: number, sink: Sink): void {
+  if (!readElement(element, bytes, at, to) || element.tag !== TAG_SEQUENCE) return;
+  const last = element.to;
+  let next = element.from;
+  for (let i = 0; i < ATTRIBUTES_MAX && readElement(element, bytes, next, last); i++) {
+    next = element.to;
+    if (!readElement(element, bytes, element.from, element.to)) return;
+    const name = text(bytes, element.from, element.to, 32);
+    if (JAVA_CODE.has(name.toLowerCase())) sink.fact('java-attribute', name);
+  }
 }
 
 function refusal(bytes: Uint8Array, from: number, to: number): string {

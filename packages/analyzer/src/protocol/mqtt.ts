@@ -180,6 +180,7 @@ function connect(message: Message, end: number, sink: Sink): void {
     const userEnd = at === -1 ? -1 : (flags & 0x80) === 0 ? at : fieldEnd(bytes, at, end);
     if (userEnd > at + 2) sink.fact('mqtt-user', text(bytes, at + 2, userEnd, 256));
     const last = userEnd === -1 || (flags & 0x40) === 0 ? userEnd : fieldEnd(bytes, userEnd, end);
+    if (last > userEnd + 2) sink.fact('password', 'mqtt');
     if (last !== end) sink.violation(last === -1 ? 'field longer than its packet' : 'bytes behind the last field'); // prettier-ignore
   }
   sink.operation(operation);

@@ -5,7 +5,7 @@
  *   client hello: version (2)   random (32)   session (1+n)   ciphers (2+n)   compressions (1+n)   extensions (2+n)
  *   server hello: version (2)   random (32)   session (1+n)   cipher (2)      compression (1)      extensions (2+n)
  *
- * Records behind the hellos are encrypted: their type and length say so little that nothing is remembered of a conversation.
+ * Records behind the hellos are encrypted: their type and length say so little that nothing is remembered of a conversation but whether they are.
  * A hello that is spread over several records is not put together.
  */
 import { createHash } from 'node:crypto';
@@ -25,8 +25,14 @@ import {
 const RECORD_HEADER_BYTES = 5;
 /** 2^14 of text and what encryption may add. */
 const RECORD_BYTES_MAX = 16_384 + 2048;
+const RECORD_CHANGE_CIPHER = 20;
 const RECORD_ALERT = 21;
 const RECORD_HANDSHAKE = 22;
+const RECORD_HEARTBEAT = 24;
+/** Kind, length, padding. */
+const HEARTBEAT_BYTES_MIN = 19;
+/** An encrypted heartbeat is longer, by what the cipher adds. */
+const PLAIN_HEARTBEAT_BYTES_MAX = 23;
 const CLIENT_HELLO = 1;
 const SERVER_HELLO = 2;
 const CERTIFICATE = 11;
@@ -125,6 +131,8 @@ export const tls: Dissector = {
     if (type === RECORD_HANDSHAKE) handshake(message, recordEnd, sink);
     // An encrypted alert is longer.
     else if (type === RECORD_ALERT && be16(bytes, at + 3) === 2 && recordEnd - at === 7) alert(message, sink);
+    else if (type === RECORD_HEARTBEAT) heartbeat(message, recordEnd, sink);
+    else if (type === RECORD_CHANGE_CIPHER) message.memory['isPlain'] = false;
   },
 };
 
@@ -149,6 +157,20 @@ function alert(message: Message, sink: Sink): void {
   sink.operation(operation);
 }
 
+/** A request (RFC 6520) whose payload and padding are longer than its record: kind = 1 (1)   length (2)   payload   padding (16). */
+function heartbeat({ bytes, at, memory }: Message, recordEnd: number, sink: Sink): void {
+  const length = be16(bytes, at + 3);
+  const body = at + RECORD_HEADER_BYTES;
+  const isPlain = length <= PLAIN_HEARTBEAT_BYTES_MAX || memory['isPlain'] === true;
+  if (!isPlain || recordEnd - body < 3 || bytes[body] !== 1) return;
+  if (be16(bytes, body + 1) + HEARTBEAT_BYTES_MIN <= length) return;
+  resetOperation(operation);
+  operation.action = 'read';
+  operation.name = 'heartbeat-overread';
+  operation.value = be16(bytes, body + 1);
+  sink.operation(operation);
+}
+
 function handshake(message: Message, recordEnd: number, sink: Sink): void {
   const { bytes } = message;
   let at = message.at + RECORD_HEADER_BYTES;
@@ -165,8 +187,10 @@ function handshake(message: Message, recordEnd: number, sink: Sink): void {
       operation.isResponse = type === SERVER_HELLO;
       if (!readHello(bytes, at + 4, bodyEnd, type === CLIENT_HELLO))
         sink.violation('hello and its length fields disagree');
-      else if (type === CLIENT_HELLO) tellClient(sink);
-      else tellServer(sink);
+      else if (type === CLIENT_HELLO) {
+        message.memory['isPlain'] ??= true;
+        tellClient(sink);
+      } else tellServer(sink);
       sink.operation(operation);
     }
     // In the clear up to TLS 1.2, and the server's is the only one that says something of it.

@@ -99,6 +99,8 @@ const RULES: readonly string[] = [
   'clear-password',
   'self-signed-tls',
   'notable-host',
+  'rpc-enumeration',
+  'sip-scan',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

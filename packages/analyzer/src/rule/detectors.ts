@@ -12,6 +12,8 @@ import { createDhcpDetector } from './dhcp-detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
 import { createDnsDetector } from './dns-detector.ts';
 import { createDnsSpoofingDetector } from './dns-spoofing-detector.ts';
+import { createEnumerationDetector } from './enumeration-detector.ts';
+import { createExploitDetector } from './exploit-detector.ts';
 import { createFloodDetector } from './flood-detector.ts';
 import { createForgedDetector } from './forged-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
@@ -66,6 +68,8 @@ export function createDetectors(
     createMalwareDetector(rules, report),
     createTransferDetector(rules, internal, report),
     createWebDetector(rules, report),
+    createExploitDetector(rules, report),
+    createEnumerationDetector(rules, report),
     createViolationDetector(rules, report),
     createOtDetector(rules, report),
     createGooseDetector(rules, report),

@@ -19,10 +19,6 @@ const EVERYTHING = /^\(objectclass=\*\)$/i;
 /** A person's address book asks for a few entries at a time. */
 const ENTRIES_MIN = 200;
 
-/** Attributes that make a Java client load code or objects (RFC 2713); exploits of Log4j and its kind hand them out. */
-const JAVA_CODE = /javaCodeBase|javaSerializedData|javaFactory/;
-const ENTRY_BYTES_MAX = 2048;
-
 const ETYPE = 'etype:';
 /** AES, and what RFC 8009 and Camellia added to it. */
 const STRONG: ReadonlySet<string> = new Set(['17', '18', '19', '20', '25', '26']);
@@ -89,13 +85,9 @@ export function createDirectoryDetector(rules: Rules, report: Report): Detector 
   return {
     state: {},
 
-    packet(view, flow, isFromClient) {
-      if (flow === null || isFromClient || flow.service !== 'ldap' || !rules.exploit.enabled) return;
-      const { bytes, payloadOffset: at, payloadEnd: end } = view;
-      const text = Buffer.from(bytes.buffer, bytes.byteOffset + at, Math.min(ENTRY_BYTES_MAX, end - at)).toString('latin1'); // prettier-ignore
-      const what = JAVA_CODE.exec(text)?.[0];
-      if (what !== undefined)
-        found('exploit', 'Java code is handed out through a directory (JNDI injection)', rules.exploit.severity, 'T0866', `${flow.server} answers ${flow.client} with ${what}`, flow, view.timeUs); // prettier-ignore
+    fact(flow, key, value, nowUs) {
+      if (key === 'java-attribute' && rules.exploit.enabled)
+        found('exploit', 'Java code is handed out through a directory (JNDI injection)', rules.exploit.severity, 'T0866', `${flow.server} answers ${flow.client} with ${value}`, flow, nowUs); // prettier-ignore
     },
 
     operation(flow, operation, nowUs) {

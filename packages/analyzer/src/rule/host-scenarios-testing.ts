@@ -1,6 +1,6 @@
 /** For tests: scenarios of what is done to machines and accounts: guessed passwords, exploits, programs, doors. */
 import { udp } from '../packet/frame-testing.ts';
-import { connection, program } from './traffic-testing.ts';
+import { CLIENT_HELLO, SERVER_HELLO, connection, dns, program } from './traffic-testing.ts';
 import { SECOND, ATTACKER, VICTIM, type Scenario } from './scenario-testing.ts';
 
 const line = (text: string): string => `${text}\r\n`;
@@ -14,7 +14,53 @@ const ROAST_SEARCH = Buffer.from(
   'hex',
 );
 
+/** A certificate of TLS 1.2 in its handshake message: version, serial and algorithm, and the same name twice around when it is valid. */
+function certificate(): Buffer {
+  const name = der(
+    0x30,
+    der(0x31, der(0x30, der(0x06, Buffer.from([0x55, 4, 3])), der(0x0c, Buffer.from('c2')))),
+  );
+  const signed = der(0x30, der(0xa0, der(2, Buffer.from([2]))), der(2, Buffer.from([1])), der(0x30), name, der(0x30), name); // prettier-ignore
+  const whole = der(0x30, signed);
+  const length = (count: number): Buffer => Buffer.from([0, count >> 8, count & 255]);
+  const body = Buffer.concat([length(whole.byteLength + 3), length(whole.byteLength), whole]);
+  const message = Buffer.concat([Buffer.from([11]), length(body.byteLength), body]);
+  return Buffer.concat([Buffer.from([22, 3, 3, message.byteLength >> 8, message.byteLength & 255]), message]);
+}
+
+function der(tag: number, ...content: readonly Buffer[]): Buffer {
+  const body = Buffer.concat(content);
+  return Buffer.concat([Buffer.from([tag, body.byteLength]), body]);
+}
+
 export const HOST_SCENARIOS: readonly Scenario[] = [
+  {
+    rule: 'clear-password',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:21`, [['>', line('USER plant')], ['<', line('331 and?')], ['>', line('PASS secret')]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0859',
+  },
+  {
+    rule: 'self-signed-tls',
+    rules: {},
+    threshold: 1,
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, '203.0.113.9:443', [['>', CLIENT_HELLO], ['<', SERVER_HELLO], ['<', certificate()]], i * SECOND), // prettier-ignore
+    source: ATTACKER,
+    destination: '203.0.113.9',
+    technique: 'T0885',
+  },
+  {
+    rule: 'notable-host',
+    rules: {},
+    threshold: 1,
+    event: (i) => [{ timeUs: i * SECOND, frame: udp(`${ATTACKER}:${5000 + i}`, `${VICTIM}:53`, { payload: dns(i, 'rat.duckdns.org') }) }], // prettier-ignore
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0869',
+  },
   {
     rule: 'brute-force',
     rules: { brute_force: { attempts: 4 } },

@@ -1,5 +1,5 @@
 /**
- * Brute force: passwords tried one after another. Where the answer is readable (FTP, Telnet, HTTP, SMB, and controllers that have passwords), refusals are counted; where it is encrypted
+ * Brute force: passwords tried one after another. Where the answer is readable (files, mail, databases, terminals, telephones, HTTP, and controllers that have passwords), refusals are counted; where it is encrypted
  * (SSH, RDP), connections that end as a failed login does: soon, after few bytes.
  */
 import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../flow/flow-columns.ts';
@@ -24,6 +24,19 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   ldap: /invalid-credentials/,
   s7comm: /^0xd602$/,
   opcua: /^identity-token-(rejected|invalid)$/,
+  pop3: /^refused$/,
+  imap: /^refused$/,
+  smtp: /^refused$/,
+  mysql: /^refused$/,
+  postgresql: /^refused$/,
+  tds: /^refused$/,
+  redis: /^refused$/,
+  vnc: /^refused/,
+  rlogin: /^refused$/,
+  rsh: /^refused$/,
+  rexec: /^refused$/,
+  // Brought an answer, and was refused again.
+  sip: /^refused-/,
   mqtt: /^(bad-user-name-or-password|not-authorized|bad-authentication-method|banned)$/,
 };
 

@@ -99,6 +99,8 @@ export const rulesSchema = z.strictObject({
   ot_override: rule('medium', { priority: z.number().int().min(0).max(8).default(5) }),
   opcua_anonymous: rule('low', {}),
   ot_suspect_command: rule('high', { within: within(3_600_000) }),
+  rpc_enumeration: rule('low', { series_severity: z.enum(SEVERITIES).default('medium'), hosts: count(4), within: within(600_000) }),
+  sip_scan: rule('medium', { hosts: count(10), subscribers: count(10), within: within(60_000) }),
   file_transfer: rule('medium', {}),
   web_attack: rule('medium', {}),
   remote_shell: rule('high', {}),

@@ -3,11 +3,13 @@ import { CONTROL_SCENARIOS } from './control-scenarios-testing.ts';
 import { HOST_SCENARIOS } from './host-scenarios-testing.ts';
 import { NETWORK_SCENARIOS } from './network-scenarios-testing.ts';
 import { PLANT_SCENARIOS } from './plant-scenarios-testing.ts';
+import { SERVICE_SCENARIOS } from './service-scenarios-testing.ts';
 import type { Scenario } from './scenario-testing.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   ...NETWORK_SCENARIOS,
   ...CONTROL_SCENARIOS,
   ...HOST_SCENARIOS,
+  ...SERVICE_SCENARIOS,
   ...PLANT_SCENARIOS,
 ];

@@ -17,12 +17,32 @@ const ELF = 'an ELF program';
 const SHELLS: readonly RegExp[] = [
   /^\s*Microsoft Windows (XP |2000 )?\[Version /,
   /^[\r\n]*(\(C\) Copyright|[A-Z]:\\[^\r\n]{0,120}>\s*$)/,
-  /^uid=\d+\(\w+\) gid=\d+/,
+  /^uid=\d+\([\w-]+\) gid=\d+/,
+  /^[\r\n]*PS [A-Z]:\\[^\r\n>]{0,120}> ?$/,
+  /^(?:\/bin\/)?(?:ba|da|k)?sh: (?:no job control in this shell|\d+: can't access tty; job control turned off|cannot set terminal process group)/,
+  /^Linux [\w.-]+ \d+\.\d+\.\d+\S* #\d+[^\r\n]* GNU\/Linux\s/,
 ];
+/** What Metasploit's first stage fetches: its length, and a library whose header is code; no other program begins so. */
+const STAGE =
+  /^(?:[^]{2}[\x00-\x40]\x00)?MZ(?:\xe8\x00\x00\x00\x00[\x58-\x5f]|RE\xe8\x00\x00\x00\x00|ARUH\x89\xe5)/;
+/** Terminals in the clear: a shell is what they are for. */
+const TERMINALS: ReadonlySet<string> = new Set([
+  'telnet',
+  'rlogin',
+  'rsh',
+  'rexec',
+  'ssh',
+  'ftp',
+  'smb',
+  'rpc',
+]);
 /** Hosts that are named by their address, and the names of scripts' own HTTP libraries. */
 const PLAIN_ADDRESS = /^\d+\.\d+\.\d+\.\d+(:\d+)?$/;
 
 const LEAVES = 'A file leaves the plant';
+/** What a network's devices are, by the names that their makers use. */
+const DEVICE_FILE = /confi?g|\.cfg$|firmware|\.(?:bin|img|rom|fw)$/i;
+
 const UPLOADS: ReadonlySet<string> = new Set(['stor', 'stou', 'appe']);
 
 export function createTransferDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
@@ -74,14 +94,18 @@ export function createTransferDetector(rules: Rules, internal: NetworkList, repo
         const [from, to] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
         if (what !== '') found('file-transfer', 'A program comes over the network', what === ELF && !isNameless(flow) ? 'low' : rules.file_transfer.severity, flow, `${what} from ${from} to ${to}`, view.timeUs); // prettier-ignore
       }
-      if (rules.remote_shell.enabled && flow.service === '' && looked < 8) {
+      if (rules.remote_shell.enabled && looked < 8 && isUnspoken(flow)) {
         const text = Buffer.from(view.bytes.buffer, view.bytes.byteOffset + view.payloadOffset, Math.min(200, view.payloadEnd - view.payloadOffset)).toString('latin1'); // prettier-ignore
+        if (STAGE.test(text))
+          found('remote-shell', 'A program that takes over a machine is sent to it', rules.remote_shell.severity, flow, `the stage of Meterpreter from ${isFromClient ? flow.client : flow.server} to ${isFromClient ? flow.server : flow.client}`, view.timeUs); // prettier-ignore
         if (SHELLS.some((shell) => shell.test(text)))
           found('remote-shell', 'A command shell answers on the network', rules.remote_shell.severity, flow, `${JSON.stringify(text.slice(0, 60))} on port ${flow.serverPort}`, view.timeUs); // prettier-ignore
       }
     },
 
     operation(flow, operation, nowUs) {
+      if (operation.protocol === 'tftp' && rules.file_transfer.enabled && DEVICE_FILE.test(operation.object))
+        found('file-transfer', 'A device’s configuration or firmware travels without a login', 'low', flow, `${flow.client} ${operation.name}s ${operation.object} at ${flow.server} over TFTP`, nowUs); // prettier-ignore
       const isPut = operation.protocol === 'ftp' && UPLOADS.has(operation.name) && !operation.isResponse;
       if (!isPut || !rules.file_transfer.enabled || !internal.has(flow.client) || internal.has(flow.server)) return; // prettier-ignore
       found('file-transfer', LEAVES, rules.file_transfer.severity, flow, `${flow.client} puts ${operation.object} on ${flow.server}, which is not of the plant`, nowUs); // prettier-ignore
@@ -92,6 +116,14 @@ export function createTransferDetector(rules: Rules, internal: NetworkList, repo
         found('nameless-http', 'HTTP to a host without a name', 'low', flow, `${flow.client} asks ${value} by its address`, nowUs); // prettier-ignore
     },
   };
+}
+
+/** In no protocol that is known here, or on a port for one of which not a word is said: that is how one gets past a filter. */
+function isUnspoken({ service, actions }: Flow): boolean {
+  if (service === '') return true;
+  if (TERMINALS.has(service)) return false;
+  for (const _ in actions) return false;
+  return true;
 }
 
 /** Updates come from hosts with names; droppers from bare addresses. */

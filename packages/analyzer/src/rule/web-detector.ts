@@ -18,6 +18,8 @@ const TARGETS: readonly (readonly [RegExp, string])[] = [
   [/[;|&`\n]\s*(?:\/bin\/|\/usr\/bin\/)?(?:cat|ls|id|wget|curl|tftp|nc|bash|sh|whoami|uname|chmod|busybox|ping)(?:[\s;|&`<>]|$)|\$\((?:[^)]{1,80})\)|\bcmd\.exe\b/i, 'a command for a shell'],
   [/<script\b|\bon(?:error|load|mouseover)\s*=\s*['"(\w]|\bjavascript:\s*\w+\(/i, 'a script'],
   [/\b(?:php|data|expect|zip):\/\/|<\?php|\ballow_url_include\b|\b(?:eval|assert)\(\s*(?:base64_decode|\$_)/i, 'code for PHP'],
+  [/\.id[aq]\?(.)\1{100}|(?:%u9090){2}/i, 'an overflow of an index server (Code Red)'],
+  [/\.\.(?:\xc0[\xaf\x2f\x5c]|\xc1[\x1c\x9c\xaf]|\xe0\x80\xaf)|\/root\.exe\?/, 'a path out of the web root, in other letters (Nimda)'],
   [/%\{\s*\(?#|#_memberAccess|\bclass\.module\.classLoader\b|\bT\(java\.lang\./i, 'an expression for a Java framework'],
 ]; // prettier-ignore
 
