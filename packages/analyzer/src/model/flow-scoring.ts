@@ -5,8 +5,8 @@
 import type { FeatureShare, Finding } from '../alert/finding.ts';
 import { VECTORS } from '../feature/schema.ts';
 import type { WindowState } from '../feature/window-features.ts';
-import type { NetworkList } from '../asset/networks.ts';
-import { SENT_RST, SENT_SYN_ACK, type Flow } from '../flow/flow.ts';
+import { isGroupAddress, type NetworkList } from '../asset/networks.ts';
+import { SENT_DATA, SENT_FIN, SENT_RST, SENT_SYN_ACK, type Flow } from '../flow/flow.ts';
 import { PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP } from '../packet/packet-view.ts';
 import { protocolName } from '../rule/detector.ts';
 import type { KeyedWindows } from '../rule/keyed-window.ts';
@@ -21,7 +21,9 @@ const CONTRIBUTIONS = 5;
 const EXPLAINED_PER_BATCH_MAX = 8;
 
 /** Who is refused more slowly than this waits for a service that is down. */
-const REFUSED_PER_SECOND_MIN = 10;
+const SELDOM_PER_SECOND = 10;
+/** So many times as many connections that went well make a flood. */
+const WHOLE_FACTOR = 5;
 const RATES_AT = ['client_connection_rate', 'service_connection_rate'].map((name) => VECTORS.level2.findIndex((feature) => feature.name === name)); // prettier-ignore
 
 /** What a flow needs of its engine. */
@@ -177,7 +179,7 @@ export class FlowScoring {
       if (score < manifest.threshold) continue;
       active.counters.told++;
       const row = rows.subarray(i * width, (i + 1) * width);
-      if (active.isShadow || (manifest.flows_told > 1 && isRetry(flow, row))) continue;
+      if (active.isShadow || (manifest.flows_told > 1 && isNoFlood(flow, row))) continue;
       const isBelieved = this.#isBelieved(host, manifest, flow, timeUs);
       let why: readonly FeatureShare[] = [];
       if (explained < EXPLAINED_PER_BATCH_MAX && isFirst(host, manifest, flow, timeUs)) {
@@ -193,7 +195,8 @@ export class FlowScoring {
     // What strangers do to strangers on this network is not the plant's trouble: foreign-hosts tells of it.
     if (!host.internal.has(flow.client) && !host.internal.has(flow.server)) return false;
     if (manifest.flows_told === 1) return true;
-    return host.modelFlows.add(`${manifest.name} ${victim(flow)}`, timeUs).count >= manifest.flows_told;
+    const needed = isWhole(flow) ? WHOLE_FACTOR * manifest.flows_told : manifest.flows_told;
+    return host.modelFlows.add(`${manifest.name} ${groupOf(manifest, flow)}`, timeUs).count >= needed;
   }
 
   /** The features without which the score would be lower: each is put to the median of benign flows in turn. */
@@ -214,10 +217,18 @@ export class FlowScoring {
   }
 }
 
-/** Refused, and too seldom for a flood. `row`: of level 2. */
-function isRetry({ protocol, serverState }: Flow, row: Float32Array): boolean {
-  if (protocol !== PROTO_TCP || (serverState & (SENT_RST | SENT_SYN_ACK)) !== SENT_RST) return false;
-  return RATES_AT.every((at) => (row[at] as number) < REFUSED_PER_SECOND_MIN);
+/** What is sent to a group goes to nobody; refused, or seen by half, it comes too seldom for a flood. `row`: of level 2. */
+function isNoFlood(flow: Flow, row: Float32Array): boolean {
+  if (isGroupAddress(flow.server)) return true;
+  const { protocol, clientState, serverState } = flow;
+  const isRefused = (serverState & (SENT_RST | SENT_SYN_ACK)) === SENT_RST;
+  if (protocol !== PROTO_TCP || (!isRefused && clientState !== 0)) return false;
+  return RATES_AT.every((at) => (row[at] as number) < SELDOM_PER_SECOND);
+}
+
+/** A connection that was opened, used by both ends, and closed in order. */
+function isWhole({ protocol, clientState, serverState }: Flow): boolean {
+  return protocol === PROTO_TCP && (clientState & serverState & SENT_FIN) !== 0 && (clientState & serverState & SENT_DATA) !== 0; // prettier-ignore
 }
 
 /** The first flow of its alert, or of this alert's last ten minutes. */
@@ -227,7 +238,8 @@ function isFirst(host: ScoringHost, manifest: ModelManifest, flow: Flow, timeUs:
 
 /** Of a flood the senders may be made up: it is told by its victim, and of the flows that were scored so. */
 function groupOf(manifest: ModelManifest, flow: Flow): string {
-  return manifest.flows_told > 1 ? victim(flow) : `${flow.client} ${flow.server}`;
+  if (manifest.flows_told === 1) return `${flow.client} ${flow.server}`;
+  return isWhole(flow) ? `${victim(flow)} whole` : victim(flow);
 }
 
 function finding(

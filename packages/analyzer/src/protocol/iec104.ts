@@ -97,6 +97,7 @@ const FREEZES: readonly string[] = ['', '-freeze', '-freeze-reset', '-reset'];
 
 const CAUSE_REQUESTED = 5;
 const CAUSE_ACTIVATION = 6;
+const CAUSE_DEACTIVATION = 8;
 const CAUSE_ACTIVATION_CONFIRM = 7;
 const CAUSE_DEACTIVATION_CONFIRM = 9;
 const CAUSE_TERMINATION = 10;
@@ -205,7 +206,10 @@ function information(message: Message, sink: Sink): void {
     cause === CAUSE_TERMINATION ||
     (cause >= CAUSE_INTERROGATED && cause <= CAUSE_UNKNOWN + 3);
   // Deactivation takes a command back: what it would have done is not done.
-  if (!operation.isResponse && cause !== CAUSE_ACTIVATION && isCommand(code)) operation.action = 'other';
+  if (!operation.isResponse && cause !== CAUSE_ACTIVATION && isCommand(code)) {
+    operation.action = 'other';
+    if (cause !== CAUSE_DEACTIVATION) sink.violation('command with a cause that no master gives');
+  }
   if (cause >= CAUSE_UNKNOWN && cause < CAUSE_UNKNOWN + UNKNOWN.length)
     operation.exception = UNKNOWN[cause - CAUSE_UNKNOWN] as string;
   else if (((bytes[asdu + 2] as number) & 0x40) !== 0) operation.exception = 'negative-confirm';

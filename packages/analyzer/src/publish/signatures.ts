@@ -99,6 +99,8 @@ const RULES: readonly string[] = [
   'clear-password',
   'self-signed-tls',
   'notable-host',
+  'dead-service',
+  'replayed-segment',
   'rpc-enumeration',
   'sip-scan',
 ];

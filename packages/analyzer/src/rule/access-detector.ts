@@ -20,12 +20,21 @@ const REMOTE: ReadonlyMap<number, string> = new Map([
   [135, 'RPC'],
   [139, 'SMB'],
   [445, 'SMB'],
+  [512, 'rexec'],
+  [513, 'rlogin'],
+  [514, 'rsh'],
+  [953, 'RNDC'],
+  [2375, 'Docker'],
   [3389, 'RDP'],
   [5800, 'VNC'],
   [5900, 'VNC'],
+  [5555, 'ADB'],
   [5938, 'TeamViewer'],
   [5985, 'WinRM'],
   [5986, 'WinRM'],
+  [6000, 'X11'],
+  [8291, 'WinBox'],
+  [10250, 'Kubernetes'],
 ]);
 
 /** HTTPS, mail, directories, DNS, FTP, RDP, SIP, messaging, brokers, push services, syslog: TLS is at home there. */

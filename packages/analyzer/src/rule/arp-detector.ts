@@ -1,12 +1,12 @@
 /**
- * ARP spoofing: an address that moves between two MAC addresses and back within a moment, or one MAC address that answers for many, among them
- * another's. A device that was replaced changes once and stays.
+ * ARP spoofing: an address that moves between two MAC addresses and back, one MAC address that answers for many, among them another's, or one that tells
+ * each of two hosts that it is the other. A device that was replaced changes once and stays; one with two cards on one wire answers twice at once.
  */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { readArp, seconds } from './scan-detector.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import type { Detector, Report } from './detector.ts';
-import { addMember, KeyedWindows, membersOf } from './keyed-window.ts';
+import { addMember, hasMember, KeyedWindows, membersOf } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 
 const ADDRESSES_MAX = 16_384;
@@ -15,6 +15,10 @@ const UNASKED_REPLIES_MIN = 10;
 /** So many are an attack on the switch, whoever's the address is. */
 const UNASKED_FLOOD_MIN = 200;
 const CLAIMS_MAX = 8;
+/** Twice to each of the two. */
+const BOTH_REPLIES_MIN = 4;
+/** Who answers one question twice has two cards on this wire. */
+const TWICE_US = 1_000_000;
 const POISONED_US = 60_000_000;
 const UNSPECIFIED = '0.0.0.0';
 
@@ -26,9 +30,11 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
   const changes = new KeyedWindows(rules.arp_spoofing.within * 1000);
   const unasked = new KeyedWindows(rules.arp_spoofing.within * 1000);
   const asked = new KeyedWindows(10_000_000);
+  /** By MAC address: whom it told, unasked, who it is. */
+  const told = new KeyedWindows(rules.arp_spoofing.within * 1000);
 
   return {
-    state: { owners, claims, changes, unasked, asked },
+    state: { owners, claims, changes, unasked, asked, told },
 
     packet(view) {
       if (view.frame.kind !== FRAME_ARP || !rules.arp_spoofing.enabled) return;
@@ -41,6 +47,9 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
         const wasAsked = asked.peek(sender, nowUs) !== undefined;
         if (!wasAsked) {
           const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
+          const lies = told.add(senderMac, nowUs, `${sender} ${message.target}`);
+          if (hasMember(lies, `${message.target} ${sender}`) && lies.count >= BOTH_REPLIES_MIN)
+            found(`${senderMac} tells ${message.target} that it is ${sender}, and ${sender} that it is ${message.target}, and nobody asked`); // prettier-ignore
           const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
           if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)
             found(
@@ -61,6 +70,7 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
       if (window.count >= rules.arp_spoofing.changes)
         found(
           `${sender} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, nowUs)}`,
+          nowUs - window.startUs < TWICE_US ? 'low' : undefined,
         );
 
       function found(evidence: string, severity = rules.arp_spoofing.severity): void {

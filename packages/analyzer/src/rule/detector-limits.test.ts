@@ -20,6 +20,13 @@ describe('a beacon', () => {
   const call = (server: string, i: number, timeUs: number): Packet[] =>
     connection(`10.0.0.1:${5000 + i}`, `${server}:8443`, [['>', 'hello'], ['<', 'world']], timeUs); // prettier-ignore
 
+  it('of datagrams that nobody answers is a thing to know, wherever they go, and of reports it is none', () => {
+    const sent = (port: number): Packet[] => each(40, (i) => ({ timeUs: i * 10 * SECOND, frame: udp(`10.0.0.1:${5000 + i}`, `10.0.0.9:${port}`, { payload: 10 }) })); // prettier-ignore
+    const told = (port: number): string | undefined => new Rig({ rules: { beaconing: { intervals: 4 } } }).add(sent(port)).finish().alert('beaconing')?.severity; // prettier-ignore
+    expect(told(6667)).toBe('low');
+    expect(told(2055)).toBeUndefined();
+  });
+
   it('inside the plant is polling', () => {
     const packets = each(12, (i) => call('10.0.0.9', i, i * 60 * SECOND));
     expect(rulesOfPackets({ beaconing: { intervals: 4 } }, packets)).not.toContain('beaconing');

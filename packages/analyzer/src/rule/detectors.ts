@@ -7,6 +7,7 @@ import { createBaselineDetector } from './baseline-detector.ts';
 import { createBeaconDetector } from './beacon-detector.ts';
 import { createChurnDetector } from './churn-detector.ts';
 import { createControlDetector } from './control-detector.ts';
+import { createDeadServiceDetector } from './dead-service-detector.ts';
 import type { Detector, Report } from './detector.ts';
 import { createDhcpDetector } from './dhcp-detector.ts';
 import { createDirectoryDetector } from './directory-detector.ts';
@@ -29,6 +30,7 @@ import { createOverrideDetector } from './override-detector.ts';
 import { createPolicyDetector } from './policy-detector.ts';
 import { createProbeDetector } from './probe-detector.ts';
 import { createRelayDetector } from './relay-detector.ts';
+import { createReplayDetector } from './replay-detector.ts';
 import { createResetDetector } from './reset-detector.ts';
 import type { Rules } from './rule-file.ts';
 import { createScanDetector } from './scan-detector.ts';
@@ -87,6 +89,8 @@ export function createDetectors(
     createResetDetector(rules, report),
     createSubscriptionDetector(rules, report),
     createPolicyDetector(rules, internal, report),
+    createDeadServiceDetector(rules, report),
+    createReplayDetector(rules, report),
     createControlDetector(rules, report),
     suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),

@@ -35,3 +35,9 @@ it('one server gives addresses all day, and a second is told', () => {
   expect(rules(day)).not.toContain('rogue-dhcp');
   expect(rules([...day, gives('10.0.0.66', 31)])).toContain('rogue-dhcp');
 });
+
+it('a third of them is enough where each is of another maker', () => {
+  const made = (message: Buffer): void => void message.writeUInt16BE(4 * message.readUInt8(33), 28);
+  expect(rules(asks(7, made))).toContain('dhcp-starvation');
+  expect(rules(asks(6, made))).not.toContain('dhcp-starvation');
+});

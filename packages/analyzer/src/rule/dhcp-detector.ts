@@ -20,22 +20,29 @@ const OPTIONS = 240;
 const OPTION_MESSAGE_TYPE = 53;
 /** Messages by which a server gives an address away. */
 const GIVING: ReadonlySet<string> = new Set(['offer', 'ack']);
+/** A third of so many devices is enough where a third of these is of a maker of its own. */
+const MADE_UP_SHARE = 3;
 /** A server that was silent for so long is forgotten. */
 const SERVER_US = 86_400_000_000;
 const SERVERS = 'servers';
 
 export function createDhcpDetector(rules: Rules, report: Report): Detector {
   const devices = new KeyedWindows(rules.dhcp_starvation.within * 1000);
+  const makers = new KeyedWindows(rules.dhcp_starvation.within * 1000);
   const servers = new KeyedWindows(SERVER_US);
   return {
-    state: { devices, servers },
+    state: { devices, makers, servers },
 
     packet(view, flow) {
       const { bytes, payloadOffset: at, payloadEnd: end, timeUs } = view;
       if (flow === null || view.protocol !== PROTO_UDP || view.destinationPort !== SERVER_PORT) return;
       if (!rules.dhcp_starvation.enabled || !isDiscover(bytes, at, end)) return;
-      const window = devices.add('', timeUs, formatMac(bytes, at + HARDWARE_ADDRESS));
-      if (memberCount(window) < rules.dhcp_starvation.devices) return;
+      const mac = formatMac(bytes, at + HARDWARE_ADDRESS);
+      const window = devices.add('', timeUs, mac);
+      // Of addresses that a maker gave, its half: real devices of one hall are of few makers.
+      const known = isMakers(bytes[at + HARDWARE_ADDRESS] as number) ? makers.add('', timeUs, mac.slice(0, 8)) : makers.at('', timeUs); // prettier-ignore
+      const isMadeUp = memberCount(window) >= rules.dhcp_starvation.devices / MADE_UP_SHARE && memberCount(known) >= memberCount(window) / MADE_UP_SHARE; // prettier-ignore
+      if (memberCount(window) < rules.dhcp_starvation.devices && !isMadeUp) return;
       report(
         {
           rule: 'dhcp-starvation',
@@ -86,6 +93,11 @@ export function createDhcpDetector(rules: Rules, report: Report): Detector {
       flow,
     );
   }
+}
+
+/** Neither made up by the device itself nor of a group (IEEE 802, section 8.2). */
+function isMakers(first: number): boolean {
+  return (first & 3) === 0;
 }
 
 /** A device of this very segment looks for a server: what a relay brings comes from many segments. */

@@ -39,6 +39,14 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
   const carriers = new KeyedWindows(CARRIERS_US);
   const missing = new KeyedWindows(rule.within * 1000);
   const servers = new KeyedWindows(SERVER_US);
+  const trusted = new Set(rule.trusted.map((name) => name.toLowerCase()));
+
+  function isTrusted(name: string): boolean {
+    for (let at = 0; at !== -1; at = name.indexOf('.', at + 1))
+      if (trusted.has(name.slice(at === 0 ? 0 : at + 1))) return true;
+    return false;
+  }
+
   return {
     state: { names, missing, carriers, servers },
     operation(flow, operation, nowUs) {
@@ -59,6 +67,8 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       const isAmongNeighbours = flow.serverPort !== DNS_PORT;
       if (!isAmongNeighbours && UNUSUAL_TYPES.has(operation.name))
         found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
+      // Nothing leaves through questions to one's neighbours, and services of reputation are made of such names.
+      if (isAmongNeighbours || isTrusted(name)) return;
       if (operation.name === 'query-txt' || operation.name === 'query-null') {
         const window = carriers.add(`${flow.client} ${domain}`, nowUs, name);
         if (window.count >= (operation.name === 'query-null' ? NULLS_MIN : CARRIERS_MIN))

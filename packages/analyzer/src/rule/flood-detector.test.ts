@@ -66,6 +66,27 @@ describe('connections that look half open', () => {
   });
 });
 
+describe('of unreachables', () => {
+  const errors = (count: number): Packet[] => each(count, (i) => ({ timeUs: i * 10, frame: icmp('10.0.0.1', VICTIM, 3, 3, { payload: 28 }) })); // prettier-ignore
+
+  it('many are a flood of their own, and those that answer a scan are none', () => {
+    expect(rulesOfPackets({}, errors(1000))).toContain('icmp-flood');
+    expect(rulesOfPackets({}, errors(999))).not.toContain('icmp-flood');
+  });
+});
+
+describe('one client', () => {
+  const knocks = (count: number): Packet[] => each(count, (i) => knock(`10.0.0.1:${5000 + i}`, `${VICTIM}:443`, i * 20_000)); // prettier-ignore
+
+  it('in front of a server that is gone tries again and again', () => {
+    expect(rulesOfPackets({}, knocks(170)).filter((rule) => rule.includes('flood'))).toEqual([]);
+  });
+
+  it('that opens more than three times as much is a flood', () => {
+    expect(rulesOfPackets({}, knocks(180))).toContain('syn-flood');
+  });
+});
+
 describe('of a flood of one service', () => {
   const flood = each(300, (i) =>
     knock(`8.8.${i >> 8}.${i & 255}:4000`, `${VICTIM}:80`, 60 * SECOND + i * 1000),

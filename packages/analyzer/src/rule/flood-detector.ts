@@ -20,12 +20,17 @@ const AMPLIFIERS: ReadonlySet<number> = new Set([
 const HALF_OPEN_SHARE = 0.75;
 /** Type of an echo request (RFC 792). */
 const ICMP_ECHO = 8;
+const ICMP_UNREACHABLE = 3;
+/** Unreachable answers something else, and many of them may; beyond so many times as many they are sent for their own sake. */
+const ERROR_FACTOR = 10;
 /** Ports that announce themselves to groups. */
 const GROUP_PORTS: ReadonlySet<number> = new Set([69, 123, 137, 427, 520, 1900, 3702, 5353, 5683, 10001]);
 const REFLECTORS_MIN = 4;
 /** Below the rate of a flood, for a minute: a thing to know. */
 const SLOW_US = 60_000_000;
 const SLOW_FACTOR = 2;
+/** One client alone may be a browser in front of a server that is gone: it tries again and again. */
+const ONE_CLIENT_FACTOR = 3;
 /** A service that takes more than this share of a flood has it to itself: what is left is spread over many. */
 const SPREAD_SHARE = 0.25;
 /** One connection accepted out of sight for so many that look half open. */
@@ -124,7 +129,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const service = opened.add(flow.doorway, nowUs, flow.client);
     const { half_open: limit } = rules.syn_flood;
     const halfOpen = service.count - service.other;
-    const isFlood = halfOpen >= limit && halfOpen >= HALF_OPEN_SHARE * service.count;
+    const needed = memberCount(service) === 1 ? ONE_CLIENT_FACTOR * limit : limit;
+    const isFlood = halfOpen >= needed && halfOpen >= HALF_OPEN_SHARE * service.count;
     if (rules.syn_flood.enabled && isFlood && !isAsymmetric(server, halfOpen, nowUs)) {
       const source = memberCount(service) === 1 ? flow.client : '';
       found('syn_flood', service, flow, { source, destination: server, port }, 'SYN flood', `${halfOpen} of ${service.count} connections to ${server} port ${port} in ${seconds(service, nowUs)}, from ${memberCount(service)} addresses, were opened and not finished`, nowUs); // prettier-ignore
@@ -134,7 +140,6 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     // What is flooded is not knocked at besides.
     if (isFlood) knocks.windows.delete(server);
     else if (halfOpen < limit / 2) knock(flow, nowUs);
-    onConnection(flow, nowUs);
   }
 
   /** To services that are not flooded, each by itself: all of a host's together, or those of all hosts. */
@@ -210,6 +215,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
         if ((view.tcpFlags & TCP_ACK) === 0) {
           // A repeated SYN is the same connection.
           if (isFromClient && flow.startUs === nowUs && !isGroupAddress(server)) onSyn(flow, nowUs);
+        } else if (!flow.wasReversed && !isFromClient) {
+          if ((flow.memory['accepted'] ??= nowUs) === nowUs && !isGroupAddress(server)) onConnection(flow, nowUs); // prettier-ignore
         } else if (flow.wasReversed && !isFromClient) {
           if (flow.startUs === nowUs) {
             knock(flow, nowUs);
@@ -246,10 +253,14 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
         }
         return;
       }
-      // Unreachable and time exceeded answer something else; only requests are sent for their own sake.
-      if (flow.protocol !== PROTO_ICMP || !isFromClient || view.sourcePort !== ICMP_ECHO) return;
-      const window = icmp.add(server, nowUs, client);
-      if (rules.icmp_flood.enabled && window.count >= rules.icmp_flood.packets) {
+      if (flow.protocol !== PROTO_ICMP || !isFromClient) return;
+      const isError = view.sourcePort === ICMP_UNREACHABLE;
+      if (view.sourcePort !== ICMP_ECHO && !isError) return;
+      const window = icmp.add(isError ? `${server} unreachable` : server, nowUs, client);
+      if (
+        rules.icmp_flood.enabled &&
+        window.count >= rules.icmp_flood.packets * (isError ? ERROR_FACTOR : 1)
+      ) {
         const source = memberCount(window) === 1 ? client : '';
         found('icmp_flood', window, flow, { source, destination: server, port: -1 }, 'ICMP flood', `${window.count} ICMP packets to ${server} in ${seconds(window, nowUs)}, from ${memberCount(window)} addresses`, nowUs); // prettier-ignore
       }

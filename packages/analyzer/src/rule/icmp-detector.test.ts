@@ -61,3 +61,9 @@ it('a redirect is told, and a router advertisement only when it is an attack', (
   expect(rules([advertisement(1, 1, 2, 0, 0, 0, 0, 1, ...servers(4))])).toContain('exploit');
   expect(rules([advertisement(25, 0, 0, 0)])).not.toContain('exploit');
 });
+
+it('pings of many lengths carry something, and who looks for the longest that gets through does not', () => {
+  const sizes = (count: number): Packet[] => pings(30, (i) => Buffer.alloc(20 + (i % count)), (i) => Buffer.alloc(20 + (i % count))); // prettier-ignore
+  expect(told(sizes(12))).toBe(true);
+  expect(told(sizes(11))).toBe(false);
+});

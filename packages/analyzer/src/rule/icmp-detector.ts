@@ -9,7 +9,7 @@ import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../packet/packet-view
 import { be32 } from '../protocol/byte-reader.ts';
 import { fingerprint } from '../protocol/ber.ts';
 import type { Detector, Report } from './detector.ts';
-import { KeyedWindows, type CountedWindow } from './keyed-window.ts';
+import { KeyedWindows, memberCount, type CountedWindow } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
 import { seconds } from './scan-detector.ts';
 
@@ -17,6 +17,8 @@ import { seconds } from './scan-detector.ts';
 const LARGE_BYTES_MIN = 128;
 /** Requests that wait for their answers, as [identifier and sequence, fingerprint] two by two. */
 const PENDING_NUMBERS_MAX = 2 * 8;
+/** `ping` sends packets of one length; whoever looks for the longest that gets through needs fewer. */
+const LENGTHS_MIN = 12;
 const REDIRECT = 5;
 const REDIRECT_V6 = 137;
 const ROUTER_ADVERTISEMENT = 134;
@@ -30,6 +32,7 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
   const rule = rules.icmp_tunnel;
   const large = new KeyedWindows(rule.within * 1000);
   const other = new KeyedWindows(rule.within * 1000);
+  const lengths = new KeyedWindows(rule.within * 1000);
 
   function tellRouting(view: PacketView, flow: Flow): void {
     const { bytes, payloadEnd: end, sourcePort: type, protocol, timeUs } = view;
@@ -73,7 +76,7 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
   }
 
   return {
-    state: { large, other },
+    state: { large, other, lengths },
 
     packet(view, flow) {
       if (flow !== null) tellRouting(view, flow);
@@ -85,6 +88,9 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
       // What was not captured cannot be compared.
       if (bytes <= 0 || bytes < view.payloadWireBytes) return;
       if (isRequest) {
+        const sizes = lengths.add(flow.line, view.timeUs, bytes);
+        if (memberCount(sizes) >= LENGTHS_MIN)
+          found('Pings of many lengths', `${sizes.count} echo requests of ${memberCount(sizes)} different lengths went from ${flow.client} to ${flow.server} in ${seconds(sizes, view.timeUs)}`, sizes, flow, view.timeUs); // prettier-ignore
         remember(flow, be32(view.bytes, at + 4), print(view));
         if (bytes < LARGE_BYTES_MIN) return;
         const window = large.add(flow.line, view.timeUs);

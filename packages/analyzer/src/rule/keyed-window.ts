@@ -25,6 +25,10 @@ export function membersOf(window: CountedWindow): readonly (string | number)[] {
   return window.set === null ? (window.one === null ? [] : [window.one]) : [...window.set];
 }
 
+export function hasMember(window: CountedWindow, member: string | number): boolean {
+  return window.set?.has(member) ?? window.one === member;
+}
+
 /** Beyond MEMBERS_MAX nothing more is told apart. */
 export function addMember(window: CountedWindow, member: string | number): void {
   if (window.set !== null) {

@@ -87,11 +87,21 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
   {
     rule: 'syn-flood',
     rules: { syn_flood: { half_open: 10 } },
-    threshold: 10,
+    // One client alone is believed at three times as many.
+    threshold: 30,
     event: (i) => [knock(`${ATTACKER}:${1024 + i}`, `${VICTIM}:80`, i * 1000)],
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0814',
+  },
+  {
+    rule: 'dead-service',
+    rules: { dead_service: { attempts: 5 } },
+    threshold: 5,
+    event: (i) => [...refused(`${ATTACKER}:${1024 + i}`, `${VICTIM}:9000`, i * SECOND)],
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0826',
   },
   {
     rule: 'spoofed-flood',

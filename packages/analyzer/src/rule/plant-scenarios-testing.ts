@@ -39,6 +39,25 @@ function passedOn(i: number): Packet[] {
 
 export const PLANT_SCENARIOS: readonly Scenario[] = [
   {
+    rule: 'replayed-segment',
+    rules: { replayed_segment: { copies: 6 } },
+    threshold: 6,
+    event: (i) => {
+      const [client, server] = [`${ATTACKER}:5000`, `${VICTIM}:502`];
+      const frame = tcp(client, server, 'PA', {
+        sequence: 101,
+        payload: Buffer.from(modbus(1, 3, 0, 0, 0, 1)),
+      });
+      return [
+        ...(i > 0 ? [] : connection(client, server, [], 0, false)),
+        { timeUs: i * 100_000 + 10_000, frame },
+      ];
+    },
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0855',
+  },
+  {
     rule: 'sensitive-access',
     rules: { sensitive_access: { ports: [7777] } },
     threshold: 1,

@@ -8,6 +8,26 @@ import { INTERNAL_NETWORKS_DEFAULT, isNetwork } from '../asset/networks.ts';
 import { NOTABLE_HOSTS_DEFAULT } from './notable-hosts.ts';
 import { SEVERITIES, type Severity } from '../alert/finding.ts';
 
+/** Reputation of hosts and files, and where addresses belong, asked for in DNS names. */
+const DNS_TRUSTED_DEFAULT = [
+  'avast.com',
+  'avqs.mcafee.com',
+  'avts.mcafee.com',
+  'barracudacentral.org',
+  'cymru.com',
+  'e5.sk',
+  'mailspike.net',
+  'senderbase.org',
+  'sophosxl.net',
+  'sorbs.net',
+  'spamcop.net',
+  'spamhaus.org',
+  'surbl.org',
+  'trendmicro.com',
+  'uribl.com',
+  'webroot.com',
+];
+
 const DAY_MS = 86_400_000;
 
 function rule<T extends z.ZodRawShape>(severity: Severity, fields: T) {
@@ -75,10 +95,12 @@ export const rulesSchema = z.strictObject({
   nameless_tls: rule('medium', {}),
   self_signed_tls: rule('medium', {}),
   clear_password: rule('low', {}),
+  dead_service: rule('low', { attempts: count(20), within: within(600_000) }),
+  replayed_segment: rule('medium', { copies: count(20) }),
   notable_host: rule('low', {
     hosts: z.record(z.string().min(1).max(64), z.array(z.string().min(3).max(253)).max(1024)).default(NOTABLE_HOSTS_DEFAULT),
   }),
-  dns_tunnel: rule('high', { queries: count(40), within: within(60_000), label_length: count(24) }),
+  dns_tunnel: rule('high', { queries: count(40), within: within(60_000), label_length: count(24), trusted: z.array(z.string().min(3).max(253)).max(1024).default(DNS_TRUSTED_DEFAULT) }),
   smb_spread: rule('medium', { hosts: count(5), within: within(60_000) }),
   remote_administration: rule('medium', {}),
   exploit: rule('high', {}),

@@ -39,6 +39,8 @@ const TERMINALS: ReadonlySet<string> = new Set([
 /** Hosts that are named by their address, and the names of scripts' own HTTP libraries. */
 const PLAIN_ADDRESS = /^\d+\.\d+\.\d+\.\d+(:\d+)?$/;
 
+/** Where nobody speaks HTTP in the clear. */
+const HTTPS_PORT = 443;
 const LEAVES = 'A file leaves the plant';
 /** What a network's devices are, by the names that their makers use. */
 const DEVICE_FILE = /confi?g|\.cfg$|firmware|\.(?:bin|img|rom|fw)$/i;
@@ -104,6 +106,17 @@ export function createTransferDetector(rules: Rules, internal: NetworkList, repo
     },
 
     operation(flow, operation, nowUs) {
+      if (
+        operation.protocol === 'http' &&
+        !operation.isResponse &&
+        isNameless(flow) &&
+        rules.file_transfer.enabled
+      ) {
+        const isOut = internal.has(flow.client) && !internal.has(flow.server);
+        if (isOut && (operation.name === 'post' || flow.serverPort === HTTPS_PORT))
+          found('nameless-http', 'Data goes to a nameless host of the Internet', 'medium', flow, `${flow.client} sends ${operation.name.toUpperCase()} ${operation.object.slice(0, 60)} to ${flow.facts['host'] ?? ''} port ${flow.serverPort}, not encrypted`, nowUs); // prettier-ignore
+        return;
+      }
       if (operation.protocol === 'tftp' && rules.file_transfer.enabled && DEVICE_FILE.test(operation.object))
         found('file-transfer', 'A device’s configuration or firmware travels without a login', 'low', flow, `${flow.client} ${operation.name}s ${operation.object} at ${flow.server} over TFTP`, nowUs); // prettier-ignore
       const isPut = operation.protocol === 'ftp' && UPLOADS.has(operation.name) && !operation.isResponse;
