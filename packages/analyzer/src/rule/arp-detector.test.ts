@@ -25,6 +25,10 @@ it('who tells each of two hosts that it is the other is known by that alone', ()
   expect(severity(lies.slice(0, 3))).toBeUndefined();
 });
 
+it('an address that is announced again and again is none', () => {
+  expect(severity(times(8, (i) => [reply(i * SECOND, A.mac, A.ip, A)]))).toBeUndefined();
+});
+
 it('a router that answers for both when it is asked is none', () => {
   const asked = times(4, (i) => [
     request(i * SECOND, A, B.ip),

@@ -48,7 +48,8 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
         if (!wasAsked) {
           const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
           const lies = told.add(senderMac, nowUs, `${sender} ${message.target}`);
-          if (hasMember(lies, `${message.target} ${sender}`) && lies.count >= BOTH_REPLIES_MIN)
+          // An announcement of one's own address has that on both sides.
+          if (sender !== message.target && hasMember(lies, `${message.target} ${sender}`) && lies.count >= BOTH_REPLIES_MIN)
             found(`${senderMac} tells ${message.target} that it is ${sender}, and ${sender} that it is ${message.target}, and nobody asked`); // prettier-ignore
           const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
           if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)

@@ -76,14 +76,15 @@ describe('of unreachables', () => {
 });
 
 describe('one client', () => {
-  const knocks = (count: number): Packet[] => each(count, (i) => knock(`10.0.0.1:${5000 + i}`, `${VICTIM}:443`, i * 20_000)); // prettier-ignore
+  const knocks = (count: number, gapUs = 55_000): Packet[] => each(count, (i) => knock(`10.0.0.1:${5000 + i}`, `${VICTIM}:443`, i * gapUs)); // prettier-ignore
 
   it('in front of a server that is gone tries again and again', () => {
     expect(rulesOfPackets({}, knocks(170)).filter((rule) => rule.includes('flood'))).toEqual([]);
   });
 
-  it('that opens more than three times as much is a flood', () => {
+  it('that opens three times as much as others, or as much at once, is a flood', () => {
     expect(rulesOfPackets({}, knocks(180))).toContain('syn-flood');
+    expect(rulesOfPackets({}, knocks(60, 10_000))).toContain('syn-flood');
   });
 });
 

@@ -29,7 +29,8 @@ const REFLECTORS_MIN = 4;
 /** Below the rate of a flood, for a minute: a thing to know. */
 const SLOW_US = 60_000_000;
 const SLOW_FACTOR = 2;
-/** One client alone may be a browser in front of a server that is gone: it tries again and again. */
+/** One client alone may be a browser in front of a server that is gone: it tries again and again, though not as fast as this. */
+const BURST_US = 3_000_000;
 const ONE_CLIENT_FACTOR = 3;
 /** A service that takes more than this share of a flood has it to itself: what is left is spread over many. */
 const SPREAD_SHARE = 0.25;
@@ -129,7 +130,8 @@ export function createFloodDetector(rules: Rules, report: Report): Detector {
     const service = opened.add(flow.doorway, nowUs, flow.client);
     const { half_open: limit } = rules.syn_flood;
     const halfOpen = service.count - service.other;
-    const needed = memberCount(service) === 1 ? ONE_CLIENT_FACTOR * limit : limit;
+    const isSlow = nowUs - service.startUs > BURST_US;
+    const needed = memberCount(service) === 1 && isSlow ? ONE_CLIENT_FACTOR * limit : limit;
     const isFlood = halfOpen >= needed && halfOpen >= HALF_OPEN_SHARE * service.count;
     if (rules.syn_flood.enabled && isFlood && !isAsymmetric(server, halfOpen, nowUs)) {
       const source = memberCount(service) === 1 ? flow.client : '';

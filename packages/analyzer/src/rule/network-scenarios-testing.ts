@@ -87,8 +87,7 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
   {
     rule: 'syn-flood',
     rules: { syn_flood: { half_open: 10 } },
-    // One client alone is believed at three times as many.
-    threshold: 30,
+    threshold: 10,
     event: (i) => [knock(`${ATTACKER}:${1024 + i}`, `${VICTIM}:80`, i * 1000)],
     source: ATTACKER,
     destination: VICTIM,
