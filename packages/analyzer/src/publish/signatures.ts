@@ -101,6 +101,7 @@ const RULES: readonly string[] = [
   'notable-host',
   'dead-service',
   'replayed-segment',
+  'tcp-injection',
   'rpc-enumeration',
   'sip-scan',
 ];

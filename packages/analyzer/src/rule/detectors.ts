@@ -19,6 +19,7 @@ import { createFloodDetector } from './flood-detector.ts';
 import { createForgedDetector } from './forged-detector.ts';
 import { createGooseDetector } from './goose-detector.ts';
 import { createIcmpDetector } from './icmp-detector.ts';
+import { createInjectionDetector } from './injection-detector.ts';
 import { createLateralDetector } from './lateral-detector.ts';
 import { createLoginDetector } from './login-detector.ts';
 import { createMessageFloodDetector } from './message-flood-detector.ts';
@@ -91,6 +92,7 @@ export function createDetectors(
     createPolicyDetector(rules, internal, report),
     createDeadServiceDetector(rules, report),
     createReplayDetector(rules, report),
+    createInjectionDetector(rules, report),
     createControlDetector(rules, report),
     suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),

@@ -3,6 +3,7 @@
  * are looked up once and do not exist, one after another (a domain generation algorithm), are told as well.
  */
 import type { Severity } from '../alert/finding.ts';
+import { PROTO_TCP } from '../packet/packet-view.ts';
 import type { Detector, Report } from './detector.ts';
 import { KeyedWindows, memberCount } from './keyed-window.ts';
 import type { Rules } from './rule-file.ts';
@@ -55,6 +56,8 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
       const domain = name.split('.').slice(-2).join('.');
       if (operation.isResponse) {
         servers.at(flow.server, nowUs);
+        if (operation.name === 'query-sig' && flow.protocol === PROTO_TCP && operation.exception === '')
+          found('dns-unusual-type', 'A signature as large as an overflow needs it', domain, nowUs, `${flow.server} answers ${flow.client} with a signature of ${name} over TCP, as SIGRed does (CVE-2020-1350)`, 'medium'); // prettier-ignore
         if (!/nxdomain|name-error/.test(operation.exception) || name.endsWith('.arpa')) return;
         const window = missing.add(flow.client, nowUs, domain);
         if (memberCount(window) < NXDOMAINS_MIN) return;

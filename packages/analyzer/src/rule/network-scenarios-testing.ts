@@ -94,6 +94,22 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
     technique: 'T0814',
   },
   {
+    rule: 'tcp-injection',
+    rules: {},
+    threshold: 2,
+    event: (i) => {
+      const [client, server] = ['10.0.0.9:5000', `${VICTIM}:80`];
+      const payload = Buffer.from(i % 2 === 0 ? 'HTTP/1.1 302 Found\r\n\r\n' : 'HTTP/1.1 200 OK\r\n\r\n');
+      return [
+        ...(i > 0 ? [] : connection(client, server, [['>', 'GET / HTTP/1.1\r\n\r\n']], 0, false)),
+        { timeUs: 10_000 + i * 1000, frame: tcp(server, client, 'PA', { sequence: 501, payload }) },
+      ];
+    },
+    source: '',
+    destination: '10.0.0.9',
+    technique: 'T0830',
+  },
+  {
     rule: 'dead-service',
     rules: { dead_service: { attempts: 5 } },
     threshold: 5,

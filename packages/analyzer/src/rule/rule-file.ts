@@ -96,6 +96,7 @@ export const rulesSchema = z.strictObject({
   self_signed_tls: rule('medium', {}),
   clear_password: rule('low', {}),
   dead_service: rule('low', { attempts: count(20), within: within(600_000) }),
+  tcp_injection: rule('high', {}),
   replayed_segment: rule('medium', { copies: count(20) }),
   notable_host: rule('low', {
     hosts: z.record(z.string().min(1).max(64), z.array(z.string().min(3).max(253)).max(1024)).default(NOTABLE_HOSTS_DEFAULT),

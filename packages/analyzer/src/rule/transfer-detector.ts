@@ -20,6 +20,7 @@ const SHELLS: readonly RegExp[] = [
   /^uid=\d+\([\w-]+\) gid=\d+/,
   /^[\r\n]*PS [A-Z]:\\[^\r\n>]{0,120}> ?$/,
   /^(?:\/bin\/)?(?:ba|da|k)?sh: (?:no job control in this shell|\d+: can't access tty; job control turned off|cannot set terminal process group)/,
+  /^(?:\x1b\][^\x07]{0,200}\x07|\x1b\[[\d;?]*[a-zA-Z])*[\w.-]{1,32}@[\w.-]{1,64}:[~/][^\r\n]{0,120}[$#] ?$/,
   /^Linux [\w.-]+ \d+\.\d+\.\d+\S* #\d+[^\r\n]* GNU\/Linux\s/,
 ];
 /** What Metasploit's first stage fetches: its length, and a library whose header is code; no other program begins so. */

