@@ -46,10 +46,19 @@ describe('two answers at one place of the stream', () => {
 });
 
 describe('two acceptances', () => {
-  const accepted = (timeUs: number, sequence: number): Packet => ({ timeUs, frame: tcp(`${SERVER}:80`, CLIENT, 'SA', { sequence }) }); // prettier-ignore
+  const accepted = (timeUs: number, sequence: number, acknowledged?: number): Packet => {
+    const frame = tcp(`${SERVER}:80`, CLIENT, 'SA', { sequence });
+    // Behind Ethernet and IP: the acknowledged number stands at 8 of the TCP header.
+    if (acknowledged !== undefined) frame.writeUInt32BE(acknowledged, 14 + 20 + 8);
+    return { timeUs, frame };
+  };
 
   it('of one opening with different numbers are of two', () => {
     expect(told(...opened(80), accepted(5000, 777))).toBe(true);
+  });
+
+  it('on both sides of what rewrites sequence numbers are of one', () => {
+    expect(told(...opened(80), accepted(5000, 777, 9999))).toBe(false);
   });
 
   it('that are repeated, or belong to a second opening, are of one', () => {

@@ -5,6 +5,7 @@
  */
 import { PLANT_SERVICES } from '../asset/inventory.ts';
 import type { Flow } from '../flow/flow.ts';
+import { be32 } from '../protocol/byte-reader.ts';
 import { PROTO_TCP, TCP_ACK, TCP_SYN, type PacketView } from '../packet/packet-view.ts';
 import type { Detector, Report } from './detector.ts';
 import type { Rules } from './rule-file.ts';
@@ -18,7 +19,7 @@ const COMPARED_BYTES = 24;
 const SAME_OPENING_US = 900_000;
 /** Of each end the last segment: sequence number, bytes kept, the bytes. */
 const KEYS = ['said-server', 'said-client'] as const;
-/** Sequence number of the server's acceptance, and when it came. */
+/** Sequence number of the server's acceptance, what it acknowledges, and when it came. */
 const ACCEPTED = 'accepted-with';
 
 export function createInjectionDetector(rules: Rules, report: Report): Detector {
@@ -47,12 +48,17 @@ export function createInjectionDetector(rules: Rules, report: Report): Detector 
   }
 
   function accepted(flow: Flow, view: PacketView): void {
+    const at = view.inner.transportOffset;
+    if (at === -1 || view.end - at < 12) return;
+    const acknowledged = be32(view.bytes, at + 8);
     const known = flow.memory[ACCEPTED] as number[] | undefined;
     if (known === undefined) {
-      flow.memory[ACCEPTED] = [view.tcpSequence, view.timeUs];
+      flow.memory[ACCEPTED] = [view.tcpSequence, acknowledged, view.timeUs];
       return;
     }
-    const [sequence = 0, timeUs = 0] = known;
+    const [sequence = 0, before = 0, timeUs = 0] = known;
+    // Seen on both sides of what rewrites sequence numbers, one acceptance acknowledges two things.
+    if (acknowledged !== before) return;
     if (sequence !== view.tcpSequence && view.timeUs - timeUs < SAME_OPENING_US)
       found(flow, `${flow.server} port ${flow.serverPort} seems to accept one connection of ${flow.client} twice, with different sequence numbers`, view.timeUs); // prettier-ignore
   }
@@ -81,7 +87,7 @@ export function createInjectionDetector(rules: Rules, report: Report): Detector 
     state: {},
 
     packet(view, flow, isFromClient) {
-      if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled) return;
+      if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled || view.inner.fragment === 1) return; // prettier-ignore
       if ((view.tcpFlags & TCP_SYN) !== 0) {
         if ((view.tcpFlags & TCP_ACK) !== 0 && !isFromClient && !flow.wasReversed) accepted(flow, view);
       } else if (view.payloadEnd > view.payloadOffset && SERVICES.has(flow.service)) said(flow, view, isFromClient); // prettier-ignore
