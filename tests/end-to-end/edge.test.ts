@@ -72,8 +72,12 @@ function spawnSyncSensors(): { status: string } {
   return { status: collector.log.filter(({ msg }) => msg === 'A sensor connected.').map((line) => String(line['sensor'])).join(' ') }; // prettier-ignore
 }
 
+function exporting(...words: string[]): Program {
+  return new Program('collector', ['export', '-c', at('collector.yaml'), '--edge', ...words]);
+}
+
 async function ask(...words: string[]): Promise<{ code: number | null; said: string; out: string }> {
-  const child = new Program('collector', ['export', '-c', at('collector.yaml'), '--edge', ...words]);
+  const child = exporting(...words);
   let out = '';
   child.child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
   const { code } = await child.exited;
@@ -132,16 +136,15 @@ describe('an export from the edge', () => {
     const first = await probe('cell-3', '{enable: true, max_rate: 4Mbit/s}');
     first.child.stdin?.end();
     await first.exited;
-    const asking = ask('--sensor', 'cell-3', '-w', at('later.pcap'), '--proto', 'tcp');
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const asking = exporting('--sensor', 'cell-3', '-w', at('later.pcap'), '--proto', 'tcp');
+    await asking.says('the sensor is away');
     writeFileSync(plantCopy(), readFileSync(plant).subarray(0, 24));
     const started = Date.now();
     const second = new Program('forwarder', ['-c', at('cell-3.yaml')]);
     programs.push(second);
-    const { code, said } = await asking;
+    const { code } = await asking.exited;
     const seconds = (Date.now() - started) / 1000;
-    expect(code, said).toBe(0);
-    expect(said).toContain('the sensor is away');
+    expect(code, asking.transcript()).toBe(0);
     const tcp = recorded.filter(({ frame }) => isTcp(frame)).length;
     expect(await packetsOfFile(at('later.pcap'))).toHaveLength(tcp);
     // 4 Mbit/s are 0.5 MB a second, and the answer is packed about ten times.
@@ -151,11 +154,10 @@ describe('an export from the edge', () => {
 
   it('is refused where nobody allowed it, and by nobody else than the sensor', async () => {
     const closed = await probe('cell-4', '{enable: false}');
-    const waiting = new Program('collector', ['export', '-c', at('collector.yaml'), '--edge', '--sensor', 'cell-4', '--count']); // prettier-ignore
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const waiting = exporting('--sensor', 'cell-4', '--count');
+    await waiting.says('the sensor is away');
     waiting.child.kill('SIGKILL');
     await waiting.exited;
-    expect(waiting.transcript()).toContain('the sensor is away');
     expect((await ask('--sensor', 'nobody', '--count')).said).toContain('no sensor nobody has come');
     expect((await ask('--count')).said).toContain('name it with --sensor');
     await closed.stop();

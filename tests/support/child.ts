@@ -56,6 +56,14 @@ export class Program {
     }
   }
 
+  /** A line for people that holds these words, past or future. Rejects when the program ends without it. */
+  async says(words: string): Promise<void> {
+    while (!this.noise.some((line) => line.includes(words))) {
+      if (this.#ended) throw new Error(`ended without saying "${words}":\n${this.transcript()}`);
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
   /** Asks the program to stop and resolves with its exit code. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     this.child.kill(signal);
