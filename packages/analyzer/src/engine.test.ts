@@ -13,7 +13,7 @@ import { Engine } from './engine.ts';
 import { Rig, analyzeCapture, rulesOf } from './engine-testing.ts';
 import { recordsOf, type Packet } from './packet/frame-testing.ts';
 import type { PacketView } from './packet/packet-view.ts';
-import { PUBLISHER, goose } from './rule/publisher-testing.ts';
+import { PUBLISHER, goose } from './rule/plant/publisher-testing.ts';
 import { SCENARIOS } from './rule/scenarios-testing.ts';
 
 /** A few packets of many protocols. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { corpusPath, describeWithCorpus } from '../../../../tests/support/corpus.ts';
 import { NEED_MORE, NOT_OURS, type Memory } from './dissector.ts';
-import { activateSession } from '../rule/opcua-testing.ts';
+import { activateSession } from '../rule/plant/opcua-testing.ts';
 import { opcua } from './opcua.ts';
 import { checkTotal, fromHex, hear, hearCapture, tally, tsharkValues } from './ot-test-support.ts';
 

@@ -44,6 +44,12 @@ export function forgetMember(window: CountedWindow | undefined, member: string |
   else if (window.one === member) window.one = null;
 }
 
+/** How long the window has lasted, in words: `7.3 s`, `12 minutes`. */
+export function seconds(window: CountedWindow, nowUs: number): string {
+  const s = (nowUs - window.startUs) / 1e6;
+  return s >= 120 ? `${Math.round(s / 60)} minutes` : `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
+}
+
 export class KeyedWindows {
   readonly #windowUs: number;
   readonly #keysMax: number;

@@ -5,7 +5,7 @@
 import { duration } from '@tapline/shared/config/fields.ts';
 import { z } from 'zod';
 import { INTERNAL_NETWORKS_DEFAULT, isNetwork } from '../asset/networks.ts';
-import { NOTABLE_HOSTS_DEFAULT } from './notable-hosts.ts';
+import { NOTABLE_HOSTS_DEFAULT } from './host/notable-hosts.ts';
 import { SEVERITIES, type Severity } from '../alert/finding.ts';
 
 /** Reputation of hosts and files, and where addresses belong, asked for in DNS names. */

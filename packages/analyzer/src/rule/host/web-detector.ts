@@ -1,0 +1,145 @@
+/**
+ * Attacks on web servers (an HMI's, a gateway's, a historian's): a request that carries what only an attack does, and scanning tools that say their
+ * own name. Looked for in the request line and the headers, as the server would decode them; of bodies only forms are searched like that: elsewhere a text about SQL is no attack.
+ */
+import type { Flow } from '../../flow/flow.ts';
+import { PROTO_TCP, type PacketView } from '../../packet/packet-view.ts';
+import type { Detector, Report } from '../detector.ts';
+import type { Rules } from '../rule-file.ts';
+
+const TEXT_BYTES_MAX = 4096;
+
+/** In the target, percent-decoded twice: some decode it twice, and attackers know who does. */
+const TARGETS: readonly (readonly [RegExp, string])[] = [
+  [/[?&=;].*(?:\.\.[/\\]){2}|\/etc\/(?:passwd|shadow)\b|\b(?:boot|win)\.ini\b|[/\\]windows[/\\]system32/i, 'a path out of the web root'],
+  [/['")\s]\s*(?:or|and)\s+['"(]{0,3}(?:(\w{1,16})['")]{0,3}\s*(?:=|like)\s*['"(]{0,3}\1\b|\d+\s*[=<>]\s*\d)/i, 'a condition for an SQL statement'],
+  [/\bunion(?:\s|\/\*.*?\*\/)+(?:all\s+)?select\b|\binformation_schema\b|\bxp_cmdshell\b/i, 'a part of an SQL statement'],
+  [/\b(?:sleep|benchmark|pg_sleep)\(\s*\d+|\bwaitfor\s+delay\b|;\s*(?:drop|insert|update|delete)\s+(?:table|into|from|\w+\s+set)\b/i, 'an SQL statement'],
+  [/[;|&`\n]\s*(?:\/bin\/|\/usr\/bin\/)?(?:cat|ls|id|wget|curl|tftp|nc|bash|sh|whoami|uname|chmod|busybox|ping)(?:[\s;|&`<>]|$)|\$\((?:[^)]{1,80})\)|\bcmd\.exe\b/i, 'a command for a shell'],
+  [/<script\b|\bon(?:error|load|mouseover)\s*=\s*['"(\w]|\bjavascript:\s*\w+\(/i, 'a script'],
+  [/\/(?:c99|r57|b374k|wso\d*|web-?shell|backdoor|weevely|chopper|caidao)[\w-]*\.(?:php\d?|phtml|jspx?|aspx?|cfm)\b/i, 'a web shell by its name'],
+  [/\b(?:php|data|expect|zip):\/\/|<\?php|\ballow_url_include\b|@ini_set\s*\(|\b(?:eval|assert|system|passthru|shell_exec|exec)\s*\(\s*@?(?:base64_decode|gzinflate|str_rot13|\$_|['"]\w)/i, 'code for PHP'],
+  [/[?&;](?:cmd|command|exec|execute|shell|run)=(?:whoami|id|ls|dir|cat|type|if?pconfig|ifconfig|netstat|uname|pwd|net user|systeminfo|ps|wget|curl|nc|bash|sh|python\d?|powershell|cmd)(?:[\s&;|]|$)/i, 'a command for a web shell'],
+  [/\.id[aq]\?(.)\1{100}|(?:%u9090){2}/i, 'an overflow of an index server (Code Red)'],
+  [/\.\.(?:\xc0[\xaf\x2f\x5c]|\xc1[\x1c\x9c\xaf]|\xe0\x80\xaf)|\/root\.exe\?/, 'a path out of the web root, in other letters (Nimda)'],
+  [/%\{\s*\(?#|#_memberAccess|\bclass\.module\.classLoader\b|\bT\(java\.lang\./i, 'an expression for a Java framework'],
+]; // prettier-ignore
+
+/** In the body too: whatever an application logs. */
+const ANYWHERE: readonly (readonly [RegExp, string])[] = [
+  [/\$\{\s*(?:jndi|lower|upper|env|::-)/i, 'a lookup for Log4j'],
+  [
+    /\bjava\.lang\.(?:ProcessBuilder|Runtime)\b|<(?:java|void) class="java\.|\bjava\.beans\.XMLDecoder\b/,
+    'an object for Java to build',
+  ],
+  [
+    /<\?php[^]{0,400}?(?:\b(?:system|exec|shell_exec|passthru|eval|assert)\s*\(|\$_(?:get|post|request)\b)/i,
+    'a program for PHP that takes orders',
+  ],
+];
+/** In the whole head of the request. */
+const HEADS: readonly (readonly [RegExp, string])[] = [
+  [/\(\)\s*\{\s*:?\s*;?\s*\}\s*;/, 'a function for a shell (Shellshock)'],
+  [/^content-type:[^\r\n]*(?:%\{|#_memberAccess)/im, 'an expression for a Java framework'],
+  [/^proxy:[ \t]*\S/im, 'a proxy for programs behind the server (httpoxy)'],
+  [/^accept-encoding:[^\r\n]{300}/im, 'encodings without end (CVE-2021-31166, CVE-2022-21907)'],
+  [/^range:\s*bytes=[^\r\n]*-1844674407370955\d{4}/im, 'a range that overflows (CVE-2015-1635)'],
+];
+
+const FORM = /^content-type:\s*application\/x-www-form-urlencoded/im;
+
+const TOOLS =
+  /^user-agent:[^\r\n]*\b(nikto|sqlmap|nmap scripting engine|masscan|zgrab|zmeu|dirbuster|gobuster|feroxbuster|ffuf|wfuzz|hydra|wpscan|acunetix|nessus|openvas|nuclei|w3af|arachni|havij|morfeus|metasploit)\b/im;
+
+export function createWebDetector(rules: Rules, report: Report): Detector {
+  const rule = rules.web_attack;
+
+  function found(title: string, technique: string, evidence: string, flow: Flow, nowUs: number): void {
+    const { client, server, serverPort } = flow;
+    report(
+      {
+        rule: 'web-attack',
+        title,
+        severity: rule.severity,
+        score: 0.85,
+        technique,
+        timeUs: nowUs,
+        source: client,
+        destination: server,
+        port: serverPort,
+        protocol: 'http',
+        evidence,
+        group: `${client} ${server} ${serverPort} ${title}`,
+        scope: { client, server, serverPort, fromUs: flow.startUs, toUs: nowUs },
+      },
+      flow,
+    );
+  }
+
+  return {
+    state: {},
+
+    packet(view, flow, isFromClient) {
+      if (!rule.enabled || flow === null || !isFromClient || flow.service !== 'http' || view.protocol !== PROTO_TCP) return; // prettier-ignore
+      const text = requestText(view);
+      if (text === '') return;
+      const head = headOf(text);
+      const line = head.slice(0, lineEnd(head));
+      const target = decoded(decoded(line.split(' ')[1] ?? ''));
+      const what = leavesRoot(target) ? 'a path out of the web root' : (reasonOf(TARGETS, target) ?? reasonOf(HEADS, decoded(head)) ?? reasonOf(ANYWHERE, decoded(text)) ?? reasonOf(TARGETS, formOf(head, text))); // prettier-ignore
+      if (what !== undefined)
+        found('A request that attacks a web server', 'T0819', `${what} in ${JSON.stringify(line.slice(0, 160))}`, flow, view.timeUs); // prettier-ignore
+      const tool = TOOLS.exec(head)?.[1];
+      if (tool !== undefined)
+        found('A scanning tool looks through a web server', 'T0888', `${flow.client} calls itself ${tool.toLowerCase()}`, flow, view.timeUs); // prettier-ignore
+    },
+  };
+}
+
+function reasonOf(patterns: typeof TARGETS, text: string): string | undefined {
+  return patterns.find(([pattern]) => pattern.test(text))?.[1];
+}
+
+/** Whether the path goes up more often than down. One step too many is a client's mistake. */
+function leavesRoot(target: string): boolean {
+  let depth = 0;
+  for (const part of (target.split('?', 1)[0] as string).split(/[/\\]/)) {
+    if (part === '..') depth--;
+    else if (part !== '' && part !== '.') depth++;
+    if (depth < -1) return true;
+  }
+  return false;
+}
+
+/** The request that the segment begins with, as Latin-1; '' when none does. */
+function requestText(view: PacketView): string {
+  const { bytes, payloadOffset: at, payloadEnd } = view;
+  const end = Math.min(payloadEnd, at + TEXT_BYTES_MAX);
+  // Capital letters and a space, up to OPTIONS or PROPFIND.
+  let i = at;
+  while (i < end && i < at + 10 && (bytes[i] as number) >= 65 && (bytes[i] as number) <= 90) i++;
+  if (i < at + 3 || i >= end || bytes[i] !== 0x20) return '';
+  return Buffer.from(bytes.buffer, bytes.byteOffset + at, end - at).toString('latin1');
+}
+
+function headOf(text: string): string {
+  const body = text.indexOf('\r\n\r\n');
+  return body === -1 ? text : text.slice(0, body);
+}
+
+/** The form that is sent, decoded; '' for any other body. */
+function formOf(head: string, text: string): string {
+  return FORM.test(head) ? decoded(decoded(text.slice(head.length + 4))) : '';
+}
+
+function lineEnd(head: string): number {
+  const end = head.search(/[\r\n]/);
+  return end === -1 ? head.length : end;
+}
+
+/** Percent signs and plus signs as a server reads them; what is no such sign stays. */
+function decoded(text: string): string {
+  return text
+    .replaceAll('+', ' ')
+    .replaceAll(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+}

@@ -1,0 +1,100 @@
+/**
+ * ARP spoofing: an address that moves between two MAC addresses and back, one MAC address that answers for many, among them another's, or one that tells
+ * each of two hosts that it is the other. A device that was replaced changes once and stays; one with two cards on one wire answers twice at once.
+ */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
+import { seconds, addMember, hasMember, KeyedWindows, membersOf } from '../keyed-window.ts';
+import { readArp } from '../../protocol/arp.ts';
+import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
+import type { Detector, Report } from '../detector.ts';
+import type { Rules } from '../rule-file.ts';
+
+const ADDRESSES_MAX = 16_384;
+/** Without a request: a few are how an address is announced, many for another's address are how a cache is kept poisoned. */
+const UNASKED_REPLIES_MIN = 10;
+/** So many are an attack on the switch, whoever's the address is. */
+const UNASKED_FLOOD_MIN = 200;
+const CLAIMS_MAX = 8;
+/** Twice to each of the two. */
+const BOTH_REPLIES_MIN = 4;
+/** Who answers one question twice has two cards on this wire. */
+const TWICE_US = 1_000_000;
+const POISONED_US = 60_000_000;
+const UNSPECIFIED = '0.0.0.0';
+
+export function createArpDetector(rules: Rules, report: Report): Detector {
+  /** Address → the MAC address that said so last. */
+  const owners = new Map<string, string>();
+  /** MAC address → addresses that it said it has. */
+  const claims = new Map<string, string[]>();
+  const changes = new KeyedWindows(rules.arp_spoofing.within * 1000);
+  const unasked = new KeyedWindows(rules.arp_spoofing.within * 1000);
+  const asked = new KeyedWindows(10_000_000);
+  /** By MAC address: whom it told, unasked, who it is. */
+  const told = new KeyedWindows(rules.arp_spoofing.within * 1000);
+
+  return {
+    state: { owners, claims, changes, unasked, asked, told },
+
+    packet(view) {
+      if (view.frame.kind !== FRAME_ARP || !rules.arp_spoofing.enabled) return;
+      const message = readArp(view);
+      if (message === null || message.sender === UNSPECIFIED) return;
+      const nowUs = view.timeUs;
+      const { sender, senderMac } = message;
+      if (message.operation === 1 && sender !== message.target) asked.add(`${message.target}`, nowUs);
+      if (message.operation === 2) {
+        const wasAsked = asked.peek(sender, nowUs) !== undefined;
+        if (!wasAsked) {
+          const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
+          const lies = told.add(senderMac, nowUs, `${sender} ${message.target}`);
+          // An announcement of one's own address has that on both sides.
+          if (sender !== message.target && hasMember(lies, `${message.target} ${sender}`) && lies.count >= BOTH_REPLIES_MIN)
+            found(`${senderMac} tells ${message.target} that it is ${sender}, and ${sender} that it is ${message.target}, and nobody asked`); // prettier-ignore
+          const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
+          if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)
+            found(
+              `${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`,
+              window.count >= UNASKED_FLOOD_MIN ? undefined : 'medium',
+            );
+        }
+      }
+      const owner = owners.get(sender);
+      if (owner === undefined && owners.size >= ADDRESSES_MAX) dropOldest(owners);
+      owners.set(sender, senderMac);
+      const claimed = claims.get(senderMac) ?? [];
+      if (claims.size < ADDRESSES_MAX) claims.set(senderMac, claimed);
+      if (!claimed.includes(sender) && claimed.length < CLAIMS_MAX) claimed.push(sender);
+      if (owner === undefined || owner === senderMac) return;
+      const window = changes.add(sender, nowUs, senderMac);
+      addMember(window, owner);
+      if (window.count >= rules.arp_spoofing.changes)
+        found(
+          `${sender} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, nowUs)}`,
+          nowUs - window.startUs < TWICE_US ? 'low' : undefined,
+        );
+
+      function found(evidence: string, severity = rules.arp_spoofing.severity): void {
+        report(
+          {
+            rule: 'arp-spoofing',
+            title: 'ARP spoofing',
+            severity,
+            score: 0.95,
+            technique: 'T0830',
+            timeUs: nowUs,
+            source: senderMac,
+            destination: sender,
+            port: -1,
+            protocol: 'arp',
+            evidence,
+            group: sender,
+            // What is sent to the address for a while goes where the last reply said.
+            scope: { host: sender, fromUs: nowUs, toUs: nowUs + POISONED_US },
+          },
+          null,
+        );
+      }
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/**
+ * A service that is gone: one client opens connection after connection to it, and each is refused or comes to nothing. Mostly a thing that is broken, and
+ * that somebody would like to know; now and then a program that calls a master who is not there any more.
+ */
+import { PROTO_TCP } from '../../packet/packet-view.ts';
+import { SENT_SYN, SENT_SYN_ACK } from '../../flow/flow.ts';
+import type { Detector, Report } from '../detector.ts';
+import { KeyedWindows, seconds } from '../keyed-window.ts';
+import type { Rules } from '../rule-file.ts';
+
+export function createDeadServiceDetector(rules: Rules, report: Report): Detector {
+  const rule = rules.dead_service;
+  const attempts = new KeyedWindows(rule.within * 1000);
+  return {
+    state: { attempts },
+
+    flowEnded(flow, _values, nowUs) {
+      if (!rule.enabled || flow.protocol !== PROTO_TCP || flow.wasReversed) return;
+      if ((flow.clientState & SENT_SYN) === 0 || (flow.serverState & SENT_SYN_ACK) !== 0) return;
+      const window = attempts.add(flow.line, flow.startUs);
+      if (window.count < rule.attempts) return;
+      const { client, server, serverPort } = flow;
+      report(
+        {
+          rule: 'dead-service',
+          title: 'A service is called again and again, and is not there',
+          severity: rule.severity,
+          score: 0.4,
+          technique: 'T0826',
+          timeUs: nowUs,
+          source: client,
+          destination: server,
+          port: serverPort,
+          protocol: 'tcp',
+          evidence: `${client} tried ${window.count} times in ${seconds(window, flow.startUs)} to reach ${server} port ${serverPort}`,
+          group: flow.line,
+          scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
+        },
+        flow,
+      );
+    },
+  };
+}

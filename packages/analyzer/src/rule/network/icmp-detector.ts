@@ -1,0 +1,139 @@
+/**
+ * Data carried in pings. An echo reply has to repeat what the request brought (RFC 792): one that says something else is the other end of a tunnel. And
+ * requests that bring much, again and again, bring it to somebody. Beside that, what ICMP says about ways: redirects, and advertisements of routers that
+ * are an attack.
+ */
+import type { Severity } from '../../alert/finding.ts';
+import type { Flow } from '../../flow/flow.ts';
+import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../../packet/packet-view.ts';
+import { be32 } from '../../protocol/byte-reader.ts';
+import { fingerprint } from '../../protocol/ber.ts';
+import type { Detector, Report } from '../detector.ts';
+import { KeyedWindows, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
+import type { Rules } from '../rule-file.ts';
+
+/** `ping` brings 32 or 56 bytes; who tries how large packets may be does so a few times. */
+const LARGE_BYTES_MIN = 128;
+/** Requests that wait for their answers, as [identifier and sequence, fingerprint] two by two. */
+const PENDING_NUMBERS_MAX = 2 * 8;
+/** `ping` sends packets of one length; whoever looks for the longest that gets through needs fewer. */
+const LENGTHS_MIN = 12;
+const REDIRECT = 5;
+const REDIRECT_V6 = 137;
+const ROUTER_ADVERTISEMENT = 134;
+const ROUTER_ADVERTISEMENT_BYTES = 16;
+/** Recursive DNS servers (RFC 8106): its length in units of eight bytes is odd, 1 + 2 × addresses. */
+const OPTION_RDNSS = 25;
+const REQUESTS: ReadonlySet<number> = new Set([8, 128]);
+const REPLIES: ReadonlySet<number> = new Set([0, 129]);
+
+export function createIcmpDetector(rules: Rules, report: Report): Detector {
+  const rule = rules.icmp_tunnel;
+  const large = new KeyedWindows(rule.within * 1000);
+  const other = new KeyedWindows(rule.within * 1000);
+  const lengths = new KeyedWindows(rule.within * 1000);
+
+  function tellRouting(view: PacketView, flow: Flow): void {
+    const { bytes, payloadEnd: end, sourcePort: type, protocol, timeUs } = view;
+    const at = view.inner.transportOffset;
+    if (at === -1) return;
+    if (protocol === PROTO_ICMPV6 && type === ROUTER_ADVERTISEMENT && rules.exploit.enabled && hasBadOption(bytes, at + ROUTER_ADVERTISEMENT_BYTES, end))
+      tell('exploit', 'Router advertisement that overflows Windows (CVE-2020-16898)', rules.exploit.severity, 'T0866', `${flow.client} announces name servers in an option of even length`, flow, timeUs); // prettier-ignore
+    const isRedirect = (protocol === PROTO_ICMP && type === REDIRECT) || (protocol === PROTO_ICMPV6 && type === REDIRECT_V6); // prettier-ignore
+    if (isRedirect && rules.icmp_redirect.enabled)
+      tell('icmp-redirect', 'A host says where packets have to go', rules.icmp_redirect.severity, 'T0830', `${flow.client} tells ${flow.server} to send packets another way`, flow, timeUs); // prettier-ignore
+  }
+
+  function tell(name: string, title: string, severity: Severity, technique: string, evidence: string, flow: Flow, nowUs: number): void {
+    const { client, server } = flow;
+    report(
+      { rule: name, title, severity, score: 0.8, technique, timeUs: nowUs, source: client, destination: server, port: -1, protocol: 'icmp', evidence, group: client, scope: { client, protocol: flow.protocol, fromUs: flow.startUs, toUs: nowUs } },
+      flow,
+    );
+  } // prettier-ignore
+
+  function found(title: string, evidence: string, window: CountedWindow, flow: Flow, nowUs: number): void {
+    const { client, server } = flow;
+    report(
+      {
+        rule: 'icmp-tunnel',
+        title,
+        severity: rule.severity,
+        score: 0.85,
+        technique: 'T0869',
+        timeUs: nowUs,
+        source: client,
+        destination: server,
+        port: -1,
+        protocol: 'icmp',
+        evidence,
+        group: `${client} ${server}`,
+        scope: { pair: [client, server], protocol: flow.protocol, fromUs: window.startUs, toUs: nowUs },
+      },
+      flow,
+    );
+  }
+
+  return {
+    state: { large, other, lengths },
+
+    packet(view, flow) {
+      if (flow !== null) tellRouting(view, flow);
+      if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6)) return; // prettier-ignore
+      const at = view.inner.transportOffset;
+      const isRequest = REQUESTS.has(view.sourcePort);
+      if ((!isRequest && !REPLIES.has(view.sourcePort)) || at === -1 || view.payloadOffset < at + 8) return;
+      const bytes = view.payloadEnd - view.payloadOffset;
+      // What was not captured cannot be compared.
+      if (bytes <= 0 || bytes < view.payloadWireBytes) return;
+      if (isRequest) {
+        const sizes = lengths.add(flow.line, view.timeUs, bytes);
+        if (memberCount(sizes) >= LENGTHS_MIN)
+          found('Pings of many lengths', `${sizes.count} echo requests of ${memberCount(sizes)} different lengths went from ${flow.client} to ${flow.server} in ${seconds(sizes, view.timeUs)}`, sizes, flow, view.timeUs); // prettier-ignore
+        remember(flow, be32(view.bytes, at + 4), print(view));
+        if (bytes < LARGE_BYTES_MIN) return;
+        const window = large.add(flow.line, view.timeUs);
+        window.other += bytes;
+        if (window.count >= rule.packets)
+          found('Much data in pings', `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
+      } else if (contradicts(flow, be32(view.bytes, at + 4), print(view))) {
+        const window = other.add(flow.line, view.timeUs);
+        if (window.count >= Math.ceil(rule.packets / 4))
+          found('Answers to pings that say something else', `${window.count} echo replies of ${flow.server} did not repeat what ${flow.client} had sent, in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
+      }
+    },
+  };
+}
+
+/** Whether the options of a router advertisement hold name servers in a length that cannot be. */
+function hasBadOption(bytes: Uint8Array, from: number, end: number): boolean {
+  for (let at = from; at + 2 <= end;) {
+    const length = bytes[at + 1] as number;
+    if (length === 0) return false;
+    if (bytes[at] === OPTION_RDNSS && length % 2 === 0) return true;
+    at += 8 * length;
+  }
+  return false;
+}
+
+function print(view: PacketView): number {
+  return fingerprint(view.bytes, view.payloadOffset, view.payloadEnd);
+}
+
+function remember(flow: Flow, identity: number, data: number): void {
+  const pending = (flow.memory['pings'] ??= []) as number[];
+  if (pending.length >= PENDING_NUMBERS_MAX) pending.splice(0, 2);
+  pending.push(identity, data);
+}
+
+/** Whether a request of this identity was seen, and none of them brought this data. */
+function contradicts(flow: Flow, identity: number, data: number): boolean {
+  const pending = (flow.memory['pings'] ?? []) as number[];
+  let isKnown = false;
+  for (let i = 0; i < pending.length; i += 2) {
+    if (pending[i] !== identity) continue;
+    if (pending[i + 1] === data) return false;
+    isKnown = true;
+  }
+  return isKnown;
+}

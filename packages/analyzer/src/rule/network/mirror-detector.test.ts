@@ -1,0 +1,60 @@
+/** A mirror that shows one direction only is told, and nothing that merely looks like one. */
+import { expect, it } from 'vitest';
+import { Rig } from '../../engine-testing.ts';
+import { tcp, type Packet } from '../../packet/frame-testing.ts';
+import { connection, knock } from '../traffic-testing.ts';
+
+const SECOND = 1_000_000;
+const rules = { one_sided_mirror: { flows: 10 } };
+
+function halves(from: number, to: number, gapUs = SECOND): Packet[] {
+  return Array.from({ length: to - from }, (_, i) => ({
+    timeUs: (from + i) * gapUs,
+    frame: tcp(`10.0.0.1:${5000 + from + i}`, '10.0.0.2:9999', 'PA', { payload: 9 }),
+  }));
+}
+
+function wholes(from: number, to: number): Packet[] {
+  return Array.from(
+    { length: to - from },
+    (_, i) =>
+    connection(`10.0.0.1:${20_000 + from + i}`, '10.0.0.2:80', [['>', 'hello'], ['<', 'world']], (from + i) * SECOND), // prettier-ignore
+  ).flat();
+}
+
+function isTold(packets: readonly Packet[]): boolean {
+  return new Rig({ rules }).add(packets).finish().alert('one-sided-mirror') !== undefined;
+}
+
+it('ten conversations of one side are told; nine are not', () => {
+  expect([isTold(halves(0, 9)), isTold(halves(0, 10))]).toEqual([false, true]);
+});
+
+it('both sides, or more than one in ten with both, are a sound mirror', () => {
+  expect(isTold(wholes(0, 40))).toBe(false);
+  // Of twenty conversations eighteen have one side: that is the least share that is told.
+  expect(isTold([...wholes(0, 2), ...halves(2, 20)])).toBe(true);
+  expect(isTold([...wholes(0, 3), ...halves(3, 20)])).toBe(false);
+});
+
+it('attempts that nobody answered, and answers without data, say nothing about the mirror', () => {
+  const attempts = Array.from({ length: 30 }, (_, i) =>
+    knock(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * SECOND),
+  );
+  expect(isTold(attempts)).toBe(false);
+});
+
+it('it is the sensor’s fault: no host is blamed, and no flow is malicious for it', () => {
+  const rig = new Rig({ rules }).add(halves(0, 12)).finish();
+  expect(rig.alert('one-sided-mirror')).toMatchObject({ source: '', destination: '', port: -1, technique: '', flows: [] }); // prettier-ignore
+  expect(rig.alert('one-sided-mirror')?.evidence).toContain('the switch mirrors one direction');
+  expect(rig.flows.flatMap(({ alerts }) => alerts)).toEqual([]);
+});
+
+it('what is long ago is not counted', () => {
+  const minute = { one_sided_mirror: { flows: 10, within: '60s' } };
+  const rig = new Rig({ rules: minute, flows: { idleUs: 5 * SECOND } })
+    .add(halves(0, 30, 20 * SECOND))
+    .finish();
+  expect(rig.alert('one-sided-mirror')).toBeUndefined();
+});

@@ -1,0 +1,145 @@
+/** What is a scan and what is not: answers take attempts back, slow ones are seen, groups and middles of connections do not count. */
+import { describe, expect, it } from 'vitest';
+import { Rig } from '../../engine-testing.ts';
+import { icmp, ip, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
+import { connection, knock, refused } from '../traffic-testing.ts';
+
+const SECOND = 1_000_000;
+const rules = { scan_vertical: { ports: 5 }, scan_horizontal: { hosts: 5 }, scan_slow: { targets: 8 } };
+
+function rulesOfPackets(packets: readonly Packet[]): string[] {
+  return new Rig({ rules })
+    .add(packets)
+    .finish()
+    .rules.filter((rule) => rule.startsWith('scan-'));
+}
+
+function each(count: number, make: (i: number) => Packet | Packet[]): Packet[] {
+  return Array.from({ length: count }, (_, i) => make(i)).flat();
+}
+
+describe('a scan', () => {
+  it('is not who is answered: attempts that lead to a conversation are taken back', () => {
+    const spoken = each(20, (i) => connection(`10.0.0.1:${5000 + i}`, `10.0.0.2:${1000 + i}`, [['>', 'hello'], ['<', 'world']], i * 10_000)); // prettier-ignore
+    expect(rulesOfPackets(spoken)).toEqual([]);
+    const hosts = each(20, (i) => connection('10.0.0.1:5000', `10.0.1.${i}:80`, [['>', 'hello'], ['<', 'world']], i * 10_000)); // prettier-ignore
+    expect(rulesOfPackets(hosts)).toEqual([]);
+  });
+
+  it('is who is refused by many, and by four is not many', () => {
+    expect(rulesOfPackets(each(4, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i)))).toEqual([]);
+    expect(rulesOfPackets(each(5, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i)))).toEqual(['scan-vertical']); // prettier-ignore
+  });
+
+  it('of the same door again and again is none', () => {
+    expect(rulesOfPackets(each(50, (i) => refused(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * 1000)))).toEqual([]); // prettier-ignore
+  });
+
+  it('is no sign of life of connections that are older than the capture', () => {
+    const alive = (i: number): Packet[] => [
+      { timeUs: i * 1000, frame: tcp('10.0.0.1:7777', `10.0.0.2:${20_000 + i}`, 'A', { sequence: 5 }) },
+      { timeUs: i * 1000 + 300, frame: tcp(`10.0.0.2:${20_000 + i}`, '10.0.0.1:7777', 'A', { sequence: 9 }) },
+    ];
+    expect(rulesOfPackets(each(50, alive))).toEqual([]);
+    const reset = (i: number): Packet[] => [
+      ...alive(i).slice(0, 1),
+      { timeUs: i * 1000 + 300, frame: tcp(`10.0.0.2:${20_000 + i}`, '10.0.0.1:7777', 'R', { sequence: 9 }) },
+    ];
+    expect(rulesOfPackets(each(50, reset))).toEqual(['scan-vertical']);
+  });
+
+  it('that stays below a rate is a slow one, over ports and over hosts', () => {
+    const ports = each(8, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i * 300 * SECOND));
+    const hosts = each(8, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:502`, i * 300 * SECOND));
+    expect(rulesOfPackets(ports)).toEqual(['scan-slow']);
+    expect(rulesOfPackets(hosts)).toEqual(['scan-slow']);
+    // Slower than the window is not seen: an hour has room for seven of these.
+    expect(rulesOfPackets(each(30, (i) => refused('10.0.0.1:5000', `10.0.0.2:${i}`, i * 600 * SECOND)))).toEqual([]); // prettier-ignore
+  });
+
+  it('by echo requests counts hosts, and answers to others are no attempts', () => {
+    expect(rulesOfPackets(each(5, (i) => ({ timeUs: i, frame: icmp('10.0.0.1', `10.0.1.${i}`, 8) })))).toEqual(['scan-horizontal']); // prettier-ignore
+    expect(rulesOfPackets(each(9, (i) => ({ timeUs: i, frame: icmp('10.0.0.1', `10.0.1.${i}`, 3, 1) })))).toEqual([]); // prettier-ignore
+  });
+
+  it('by echo requests without data counts hosts that answer as well', () => {
+    const sweep = (payload: number): Packet[] =>
+      each(5, (i) => [
+        { timeUs: i * 1000, frame: icmp('10.0.0.1', `10.0.1.${i}`, 8, 0, { payload }) },
+        { timeUs: i * 1000 + 500, frame: icmp(`10.0.1.${i}`, '10.0.0.1', 0, 0, { payload }) },
+      ]);
+    expect(rulesOfPackets(sweep(0))).toEqual(['scan-horizontal']);
+    expect(rulesOfPackets(sweep(32))).toEqual([]);
+  });
+
+  it('by somebody who was seen scanning takes fewer targets', () => {
+    const two = (port: number, fromUs: number): Packet[] =>
+      each(2, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:${port}`, fromUs + i));
+    const first = each(5, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:23`, i));
+    const ports = (packets: Packet[]): number[] =>
+      [...new Rig({ rules }).add(packets).finish().alerts.values()].filter(({ rule }) => rule === 'scan-horizontal').map(({ port }) => port); // prettier-ignore
+    expect(ports([...two(2323, 1), ...first])).toEqual([23]);
+    expect(ports([...first, ...two(2323, 100)])).toEqual([23, 2323]);
+    expect(ports([...first, ...two(2323, 601 * SECOND)])).toEqual([23]);
+  });
+
+  it('that closes what began before the capture is none, except of one host', () => {
+    const close = (to: string, i: number): Packet => ({ timeUs: i, frame: tcp('10.0.0.1:5000', to, 'FA') });
+    expect(rulesOfPackets(each(9, (i) => close(`10.0.1.${i}:80`, i)))).toEqual([]);
+    expect(rulesOfPackets(each(9, (i) => close(`10.0.1.1:${80 + i}`, i)))).toEqual(['scan-vertical']);
+  });
+
+  it('of web servers of the Internet by a host that has lost the way to it is only told', () => {
+    const calls = (count: number): object[] =>
+      [...new Rig({ rules }).add(each(count, (i) => knock('10.0.0.1:5000', `203.0.113.${i}:443`, i))).finish().alerts.values()].map(({ rule, severity }) => ({ rule, severity })); // prettier-ignore
+    expect(calls(20)).toContainEqual({ rule: 'scan-horizontal', severity: 'low' });
+    expect(calls(80)).toContainEqual({ rule: 'scan-horizontal', severity: 'high' });
+  });
+
+  it('is not a traceroute, nor files that come over FTP on the ports that were agreed on', () => {
+    const trace = each(30, (i) => ({ timeUs: i * 1000, frame: udp('10.0.0.1:40000', `10.0.0.2:${33_434 + i}`, { payload: 32 }) })); // prettier-ignore
+    expect(rulesOfPackets(trace)).toEqual([]);
+    const line = (text: string): string => `${text}\r\n`;
+    const lists = (reply: (port: number) => string): Packet[] =>
+      each(12, (i) => [
+        ...connection(`10.0.0.1:${5000 + i}`, '10.0.0.2:21', [['>', line('PASV')], ['<', line(reply(2000 + i))]], i * SECOND), // prettier-ignore
+        knock(`10.0.0.1:${6000 + i}`, `10.0.0.2:${2000 + i}`, i * SECOND + 100_000),
+      ]);
+    expect(rulesOfPackets(lists((port) => `227 Entering Passive Mode (10,0,0,2,${port >> 8},${port & 255})`))).toEqual([]); // prettier-ignore
+    expect(rulesOfPackets(lists((port) => `229 Entering Extended Passive Mode (|||${port}|)`))).toEqual([]);
+    expect(rulesOfPackets(lists(() => '502 not implemented'))).toEqual(['scan-vertical']);
+  });
+
+  it('is not who goes on sending, though nobody is seen to answer: a mirror may show half of it', () => {
+    const media = (packets: number): Packet[] =>
+      each(12, (i) => Array.from({ length: packets }, (_, n) => ({ timeUs: i * SECOND + n * 20_000, frame: udp('10.0.0.1:5004', `10.0.0.2:${20_000 + 2 * i}`, { payload: 172 }) }))); // prettier-ignore
+    expect(rulesOfPackets(media(50))).toEqual([]);
+    expect(rulesOfPackets(media(2))).toEqual(['scan-vertical']);
+    const half = each(12, (i) => [
+      knock(`10.0.0.1:${5000 + i}`, `10.0.0.2:${1000 + i}`, i * SECOND),
+      { timeUs: i * SECOND + 1000, frame: tcp(`10.0.0.1:${5000 + i}`, `10.0.0.2:${1000 + i}`, 'PA', { payload: 40 }) }, // prettier-ignore
+    ]);
+    expect(rulesOfPackets(half)).toEqual([]);
+  });
+
+  it('with flags that no system sends is told by three packets, and never by headers that are not there', () => {
+    const odd = (flags: string): Packet[] => each(3, (i) => ({ timeUs: i, frame: tcp('10.0.0.1:5000', '10.0.0.2:80', flags) })); // prettier-ignore
+    for (const flags of ['', 'SF', 'SR', 'FPU']) expect(rulesOfPackets(odd(flags)), flags).toEqual(['scan-flags']); // prettier-ignore
+    for (const flags of ['S', 'SA', 'FA', 'R', 'RA', 'FPA', 'F']) expect(rulesOfPackets(odd(flags)), flags).toEqual([]); // prettier-ignore
+    const later = each(9, (i) => ({ timeUs: i, frame: ip('10.0.0.1', '10.0.0.2', 6, Buffer.alloc(64), { fragment: { offset: 1480, more: false, id: i } }) })); // prettier-ignore
+    expect(rulesOfPackets(later)).toEqual([]);
+  });
+
+  it('is not the middle of connections that began before the capture, nor what goes to groups', () => {
+    const middle = each(9, (i) => ({ timeUs: i, frame: tcp('10.0.0.1:50000', `10.0.0.2:${600 + i}`, 'PA', { payload: 9 }) })); // prettier-ignore
+    const groups = each(9, (i) => ({ timeUs: i, frame: udp('10.0.0.1:50000', `224.0.0.${i}:5353`, { payload: 9 }) })); // prettier-ignore
+    expect(rulesOfPackets(middle)).toEqual([]);
+    expect(rulesOfPackets(groups)).toEqual([]);
+  });
+
+  it('over IPv6 is one as well', () => {
+    const packets = each(5, (i) => ({ timeUs: i, frame: tcp('[fd00::1]:5000', `[fd00::2]:${1 + i}`, 'S') }));
+    const rig = new Rig({ rules }).add(packets).finish();
+    expect(rig.alert('scan-vertical')).toMatchObject({ source: 'fd00::1', destination: 'fd00::2' });
+  });
+});
