@@ -14,10 +14,12 @@ import type { Rules } from '../rule-file.ts';
 const SERVICES: ReadonlySet<string> = new Set([...PLANT_SERVICES, 'http', 'dns', 'ftp', 'smtp']);
 /** Keep-alives bring a byte of anything. */
 const PAYLOAD_BYTES_MIN = 8;
-const COMPARED_BYTES = 24;
+/** What is compared of a segment: its first words of four bytes, and, of one as long, its last. */
+const WORDS = 4;
+const WORDS_AT = 3;
 /** An opening that is repeated is so after a second. */
 const SAME_OPENING_US = 900_000;
-/** Of each end the last segment: sequence number, bytes kept, the bytes. */
+/** Of each end the last segment: sequence number, length, last word, first words. */
 const KEYS = ['said-server', 'said-client'] as const;
 /** Sequence number of the server's acceptance, what it acknowledges, and when it came. */
 const ACCEPTED = 'accepted-with';
@@ -65,22 +67,24 @@ export function createInjectionDetector(rules: Rules, report: Report): Detector 
 
   function said(flow: Flow, view: PacketView, isFromClient: boolean): void {
     const { bytes, payloadOffset: at, payloadEnd: end } = view;
-    const count = Math.min(COMPARED_BYTES, end - at);
-    if (count < PAYLOAD_BYTES_MIN) return;
+    const length = end - at;
+    if (length < PAYLOAD_BYTES_MIN) return;
     const key = KEYS[isFromClient ? 1 : 0];
-    const known = (flow.memory[key] ??= new Array<number>(2 + COMPARED_BYTES).fill(0)) as number[];
+    const known = (flow.memory[key] ??= new Array<number>(WORDS_AT + WORDS).fill(0)) as number[];
+    const words = Math.min(WORDS, length >> 2);
+    const last = be32(bytes, end - 4);
     if (known[0] === view.tcpSequence && known[1] !== 0) {
-      const common = Math.min(count, known[1] as number);
-      for (let i = 0; i < common; i++) {
-        if (known[2 + i] === bytes[at + i]) continue;
+      let differs = known[1] === length && known[2] !== last;
+      const common = Math.min(words, (known[1] as number) >> 2);
+      for (let i = 0; i < common; i++) differs ||= known[WORDS_AT + i] !== be32(bytes, at + 4 * i);
+      if (differs)
         found(flow, `two segments of ${isFromClient ? flow.client : flow.server} at one place of the stream say different things`, view.timeUs); // prettier-ignore
-        return;
-      }
       return;
     }
     known[0] = view.tcpSequence;
-    known[1] = count;
-    for (let i = 0; i < count; i++) known[2 + i] = bytes[at + i] as number;
+    known[1] = length;
+    known[2] = last;
+    for (let i = 0; i < words; i++) known[WORDS_AT + i] = be32(bytes, at + 4 * i);
   }
 
   return {
