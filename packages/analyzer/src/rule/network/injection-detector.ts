@@ -15,7 +15,7 @@ const SERVICES: ReadonlySet<string> = new Set([...PLANT_SERVICES, 'http', 'dns',
 /** Keep-alives bring a byte of anything. */
 const PAYLOAD_BYTES_MIN = 8;
 /** What is compared of a segment: its first words of four bytes, and, of one as long, its last. */
-const WORDS = 4;
+const WORDS = 8;
 const WORDS_AT = 3;
 /** An opening that is repeated is so after a second. */
 const SAME_OPENING_US = 900_000;
