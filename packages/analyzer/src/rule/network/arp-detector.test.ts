@@ -54,3 +54,12 @@ it('two answers to one question are of a device with two cards, at the most', ()
 it('a device that is replaced moves once', () => {
   expect(severity([reply(0, A.mac, A.ip, B), reply(SECOND, LIAR, A.ip, B), reply(2 * SECOND, LIAR, A.ip, B)])).toBeUndefined(); // prettier-ignore
 });
+
+it('a host that bridges for a guest over a radio speaks for both, and lies to nobody', () => {
+  const asGuest = (timeUs: number): Packet => {
+    const packet = reply(timeUs, A.mac, A.ip, B);
+    packet.frame.set(Buffer.from(LIAR.replaceAll(':', ''), 'hex'), 6);
+    return packet;
+  };
+  expect(severity(times(8, (i) => [asGuest(i * SECOND), reply(i * SECOND + 500_000, LIAR, A.ip, B)]))).toBeUndefined(); // prettier-ignore
+});

@@ -6,6 +6,8 @@ import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { seconds, addMember, hasMember, KeyedWindows, membersOf } from '../keyed-window.ts';
 import { readArp } from '../../protocol/arp.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
+import { formatMac } from '@tapline/shared/packet/ip-address.ts';
+import type { PacketView } from '../../packet/packet-view.ts';
 import type { Detector, Report } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
 
@@ -23,8 +25,8 @@ const POISONED_US = 60_000_000;
 const UNSPECIFIED = '0.0.0.0';
 
 export function createArpDetector(rules: Rules, report: Report): Detector {
-  /** Address → the MAC address that said so last. */
-  const owners = new Map<string, string>();
+  /** Address → the MAC address that it was said to be at last, and whose frame said so. */
+  const owners = new Map<string, { mac: string; voice: string }>();
   /** MAC address → addresses that it said it has. */
   const claims = new Map<string, string[]>();
   const changes = new KeyedWindows(rules.arp_spoofing.within * 1000);
@@ -61,13 +63,15 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
       }
       const owner = owners.get(sender);
       if (owner === undefined && owners.size >= ADDRESSES_MAX) dropOldest(owners);
-      owners.set(sender, senderMac);
+      const voice = voiceOf(view, senderMac);
+      owners.set(sender, { mac: senderMac, voice });
       const claimed = claims.get(senderMac) ?? [];
       if (claims.size < ADDRESSES_MAX) claims.set(senderMac, claimed);
       if (!claimed.includes(sender) && claimed.length < CLAIMS_MAX) claimed.push(sender);
-      if (owner === undefined || owner === senderMac) return;
+      // One machine that says both bridges for a guest of its own.
+      if (owner === undefined || owner.mac === senderMac || owner.voice === voice) return;
       const window = changes.add(sender, nowUs, senderMac);
-      addMember(window, owner);
+      addMember(window, owner.mac);
       if (window.count >= rules.arp_spoofing.changes)
         found(
           `${sender} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, nowUs)}`,
@@ -97,4 +101,10 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
       }
     },
   };
+}
+
+/** Whose frame it is; where the capture does not say, who it says it is from. */
+function voiceOf(view: PacketView, senderMac: string): string {
+  const at = view.frame.linkSourceOffset;
+  return at === -1 ? senderMac : formatMac(view.bytes, at);
 }
