@@ -102,6 +102,7 @@ const RULES: readonly string[] = [
   'dead-service',
   'replayed-segment',
   'tcp-injection',
+  'scan-version',
   'rpc-enumeration',
   'sip-scan',
 ];

@@ -2,6 +2,7 @@
  * Which flows an alert is about. A scan is known only at its twelfth port, but the first eleven flows were part of it: so verdicts are given when all
  * alerts of a flow's time are known, by the alerts' scopes.
  */
+import { isGroupAddress } from '../asset/networks.ts';
 import { severityRank, type Scope } from '../alert/finding.ts';
 import type { Alert } from '../alert/alert-desk.ts';
 import type { FlowRecord } from '../flow/flow-record.ts';
@@ -40,7 +41,7 @@ export function giveVerdicts(records: Iterable<FlowRecord>, alerts: Iterable<Ale
 /** Whether the flow was alive in the scope's time and between its ends. */
 export function isInScope(record: FlowRecord, scope: Scope): boolean {
   if (scope.client !== undefined && scope.client !== record.client) return false;
-  if (scope.host !== undefined && scope.host !== record.client && scope.host !== record.server) return false;
+  if (scope.host !== undefined && !isOf(record, scope.host)) return false;
   if (scope.pair !== undefined && !isBetween(record, scope.pair)) return false;
   if (scope.server !== undefined && scope.server !== record.server) return false;
   if (scope.serverPort !== undefined && scope.serverPort !== record.serverPort) return false;
@@ -50,6 +51,12 @@ export function isInScope(record: FlowRecord, scope: Scope): boolean {
   const startUs = record.ts * 1e6;
   // Seconds as doubles lose a fraction of a microsecond.
   return startUs <= scope.toUs + 1 && startUs + record.duration * 1e6 >= scope.fromUs - 1;
+}
+
+/** What a host tells everybody goes there whatever is done to its address. */
+function isOf({ client, server, protocol }: FlowRecord, host: string): boolean {
+  if (host !== client && host !== server) return false;
+  return protocol === -1 || !isGroupAddress(server);
 }
 
 function isAnswered({ serverPackets, serverBytes }: FlowRecord): boolean {

@@ -51,6 +51,7 @@ export const rulesSchema = z.strictObject({
   scan_slow: rule('medium', { targets: count(25), within: within(3_600_000) }),
   scan_distributed: rule('medium', { sources: count(40), within: within(600_000) }),
   scan_protocol: rule('medium', { protocols: count(4), within: within(60_000) }),
+  scan_version: rule('medium', { protocols: count(4), within: within(600_000) }),
   scan_flags: rule('medium', { packets: count(3), within: within(60_000) }),
   arp_scan: rule('medium', { hosts: count(30), within: within(60_000) }),
   syn_flood: rule('high', { half_open: count(60), within: within(10_000) }),

@@ -33,11 +33,11 @@ const INTERFACES: Readonly<Record<string, Means>> = {
   idispatch: { title: 'Objects of another machine are used (DCOM)', technique: 'T0866', isCommon: false },
   iobjectexporter: { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846', isCommon: false },
   winreg: { title: 'The registry of another machine is used', technique: 'T0888', isCommon: false },
-  samr: { title: 'Accounts of another machine are listed', technique: 'T0888', isCommon: false },
+  samr: { title: 'The accounts of another machine are asked for something', technique: 'T0888', isCommon: true },
   lsarpc: { title: 'Security policy of another machine is asked', technique: 'T0888', isCommon: true },
-  srvsvc: { title: 'Sessions and shares of another machine are listed', technique: 'T0888', isCommon: false },
-  wkssvc: { title: 'Users of another machine are listed', technique: 'T0888', isCommon: false },
-  drsuapi: { title: 'Secrets of the directory are copied', technique: 'T0859', isCommon: false },
+  srvsvc: { title: 'A file server is asked for what it has', technique: 'T0888', isCommon: true },
+  wkssvc: { title: 'A machine is asked what it is', technique: 'T0888', isCommon: true },
+  drsuapi: { title: 'Names of a domain are looked up', technique: 'T0888', isCommon: true },
   netlogon: { title: 'Logon service of a domain controller is used', technique: 'T0859', isCommon: true },
   backupkey: { title: 'Backup keys of the domain are asked for', technique: 'T0859', isCommon: true },
   protected_storage: { title: 'Protected storage of another machine is used', technique: 'T0859', isCommon: true },
@@ -46,6 +46,22 @@ const INTERFACES: Readonly<Record<string, Means>> = {
   eventlog: { title: 'The event log of another machine is used', technique: 'T0872', isCommon: false },
   epm: { title: 'RPC services of another machine are listed', technique: 'T0846', isCommon: true },
   epmapper: { title: 'RPC services of another machine are listed', technique: 'T0846', isCommon: true },
+}; // prettier-ignore
+
+/** Procedures of interfaces that domains use all day, which they do not: by interface and number. [MS-DRSR], [MS-SAMR], [MS-SRVS], [MS-WKST]. */
+const PROCEDURES: Readonly<Record<string, { readonly title: string; readonly technique: string }>> = {
+  'drsuapi:3': { title: 'Secrets of the directory are copied (DCSync)', technique: 'T0859' },
+  'drsuapi:5': { title: 'A domain controller is made up (DCShadow)', technique: 'T0859' },
+  'samr:11': { title: 'Groups of another machine are listed', technique: 'T0888' },
+  'samr:13': { title: 'Accounts of another machine are listed', technique: 'T0888' },
+  'samr:15': { title: 'Groups of another machine are listed', technique: 'T0888' },
+  'samr:25': { title: 'Members of groups are listed', technique: 'T0888' },
+  'samr:33': { title: 'Members of groups are listed', technique: 'T0888' },
+  'samr:40': { title: 'Accounts of another machine are listed', technique: 'T0888' },
+  'samr:48': { title: 'Accounts of another machine are listed', technique: 'T0888' },
+  'samr:51': { title: 'Accounts of another machine are listed', technique: 'T0888' },
+  'srvsvc:12': { title: 'Who is connected to another machine is listed', technique: 'T0888' },
+  'wkssvc:2': { title: 'Users of another machine are listed', technique: 'T0888' },
 }; // prettier-ignore
 
 /** Operations that only an exploit or its backdoor sends. */
@@ -141,6 +157,9 @@ export function createLateralDetector(rules: Rules, report: Report): Detector {
       }
       if (operation.name === ADD_PRINTER_DRIVER && !operation.isResponse && rules.remote_administration.enabled)
         found('remote-administration', 'A printer driver is put on another machine (PrintNightmare)', rules.remote_administration.severity, 'T0866', flow, `${flow.client} calls RpcAddPrinterDriverEx at ${flow.server}`, nowUs); // prettier-ignore
+      const procedure = PROCEDURES[operation.name];
+      if (procedure !== undefined && !operation.isResponse && rules.remote_administration.enabled)
+        found('remote-administration', procedure.title, rules.remote_administration.severity, procedure.technique, flow, `${flow.client} calls ${operation.name} of ${flow.server}`, nowUs); // prettier-ignore
       if (operation.name.startsWith('unknown:') && !operation.isResponse && rules.remote_administration.enabled)
         found('remote-administration', 'Procedures of another machine are called', 'low', 'T0866', flow, `${flow.client} calls procedure ${operation.name.slice(8)} of an interface whose name was not seen, at ${flow.server}`, nowUs); // prettier-ignore
       if (operation.name.startsWith('netlogon:') && !operation.isResponse) {

@@ -109,7 +109,7 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
             protocol: 'dns',
             evidence,
             group: kind === 'dns-tunnel' ? `${flow.client} ${domain}` : flow.client,
-            scope: { client: flow.client, service: 'dns', fromUs, toUs: nowUs },
+            scope: { client: flow.client, server: flow.server, service: 'dns', fromUs, toUs: nowUs },
           },
           flow,
         );

@@ -62,6 +62,12 @@ it('a redirect is told, and a router advertisement only when it is an attack', (
   expect(rules([advertisement(25, 0, 0, 0)])).not.toContain('exploit');
 });
 
+it('short pings, each with another letter, are told, and short ones that are the same are not', () => {
+  const letters = (count: number): Packet[] => pings(20, (i) => Buffer.from([65 + (i % count)]), () => null); // prettier-ignore
+  expect(told(letters(6))).toBe(true);
+  expect(told(letters(5))).toBe(false);
+});
+
 it('pings of many lengths carry something, and who looks for the longest that gets through does not', () => {
   const sizes = (count: number): Packet[] => pings(30, (i) => Buffer.alloc(20 + (i % count)), (i) => Buffer.alloc(20 + (i % count))); // prettier-ignore
   expect(told(sizes(12))).toBe(true);

@@ -18,6 +18,9 @@ const LARGE_BYTES_MIN = 128;
 const PENDING_NUMBERS_MAX = 2 * 8;
 /** `ping` sends packets of one length; whoever looks for the longest that gets through needs fewer. */
 const LENGTHS_MIN = 12;
+/** Below that `ping` has no room for the time, and sends the same again and again. */
+const SHORT_BYTES = 16;
+const SHORT_WORDS_MIN = 6;
 const REDIRECT = 5;
 const REDIRECT_V6 = 137;
 const ROUTER_ADVERTISEMENT = 134;
@@ -32,6 +35,7 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
   const large = new KeyedWindows(rule.within * 1000);
   const other = new KeyedWindows(rule.within * 1000);
   const lengths = new KeyedWindows(rule.within * 1000);
+  const short = new KeyedWindows(rule.within * 1000);
 
   function tellRouting(view: PacketView, flow: Flow): void {
     const { bytes, payloadEnd: end, sourcePort: type, protocol, timeUs } = view;
@@ -75,7 +79,7 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
   }
 
   return {
-    state: { large, other, lengths },
+    state: { large, other, lengths, short },
 
     packet(view, flow) {
       if (flow !== null) tellRouting(view, flow);
@@ -90,6 +94,11 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
         const sizes = lengths.add(flow.line, view.timeUs, bytes);
         if (memberCount(sizes) >= LENGTHS_MIN)
           found('Pings of many lengths', `${sizes.count} echo requests of ${memberCount(sizes)} different lengths went from ${flow.client} to ${flow.server} in ${seconds(sizes, view.timeUs)}`, sizes, flow, view.timeUs); // prettier-ignore
+        if (bytes < SHORT_BYTES) {
+          const words = short.add(flow.line, view.timeUs, print(view));
+          if (memberCount(words) >= SHORT_WORDS_MIN)
+            found('Short pings, each with something else', `${words.count} echo requests of less than ${SHORT_BYTES} bytes from ${flow.client} to ${flow.server} in ${seconds(words, view.timeUs)}, with ${memberCount(words)} different contents`, words, flow, view.timeUs); // prettier-ignore
+        }
         remember(flow, be32(view.bytes, at + 4), print(view));
         if (bytes < LARGE_BYTES_MIN) return;
         const window = large.add(flow.line, view.timeUs);

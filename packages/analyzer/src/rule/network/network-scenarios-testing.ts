@@ -94,6 +94,18 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
     technique: 'T0814',
   },
   {
+    rule: 'scan-version',
+    rules: {},
+    threshold: 4,
+    event: (i) => {
+      const words = ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', CLIENT_HELLO, 'SSH-2.0-probe\r\n', modbus(1, 43, 14, 1, 0), 'USER probe..\r\n']; // prettier-ignore
+      return connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:10201`, [['>', words[i] ?? '']], i * SECOND);
+    },
+    source: ATTACKER,
+    destination: VICTIM,
+    technique: 'T0846',
+  },
+  {
     rule: 'tcp-injection',
     rules: {},
     threshold: 2,

@@ -22,7 +22,14 @@ import {
   type PacketView,
 } from '../../packet/packet-view.ts';
 import { protocolName, type Detector, type Report } from '../detector.ts';
-import { type CountedWindow, forgetMember, KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
+import {
+  type CountedWindow,
+  forgetMember,
+  KeyedWindows,
+  memberCount,
+  membersOf,
+  seconds,
+} from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
 
 /** IP protocols that networks are made of. */
@@ -58,12 +65,13 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   const slowHosts = new KeyedWindows(rules.scan_slow.within * 1000);
   const protocols = new KeyedWindows(rules.scan_protocol.within * 1000);
   const arp = new KeyedWindows(rules.arp_scan.within * 1000);
+  const spoken = new KeyedWindows(rules.scan_version.within * 1000);
   const flags = new KeyedWindows(rules.scan_flags.within * 1000);
   const scanners = new KeyedWindows(KNOWN_SCANNER_US);
   const agreed = new KeyedWindows(AGREED_US);
 
   function found(
-    rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'scan_flags' | 'arp_scan',
+    rule: 'scan_vertical' | 'scan_horizontal' | 'scan_slow' | 'scan_protocol' | 'scan_version' | 'scan_flags' | 'arp_scan', // prettier-ignore
     window: CountedWindow,
     about: {
       source: string;
@@ -95,11 +103,11 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
         port,
         protocol,
         evidence,
-        group: `${source} ${destination} ${rule === 'scan_slow' || rule === 'scan_horizontal' ? protocol : ''} ${destination === '' ? port : ''}`,
+        group: `${source} ${destination} ${rule === 'scan_slow' || rule === 'scan_horizontal' ? protocol : ''} ${destination === '' || rule === 'scan_version' ? port : ''}`,
         scope: {
           client: source,
           ...(destination === '' ? {} : { server: destination }),
-          ...(destination === '' && port !== -1 ? { serverPort: port } : {}),
+          ...(port !== -1 && (destination === '' || rule === 'scan_version') ? { serverPort: port } : {}),
           ...(about.protocolNumber === undefined ? {} : { protocol: about.protocolNumber }),
           fromUs: window.startUs - around,
           toUs: nowUs + around,
@@ -174,7 +182,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
   }
 
   return {
-    state: { vertical, horizontal, slowPorts, slowHosts, protocols, arp, flags, scanners, agreed },
+    state: { vertical, horizontal, slowPorts, slowHosts, protocols, spoken, arp, flags, scanners, agreed },
 
     flowStarted(flow, view) {
       if (flow.protocol === -1 || flow.wasReversed || isGroupAddress(flow.server)) return;
@@ -200,6 +208,13 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
       if (operation.protocol !== 'ftp' || Number.isNaN(operation.value)) return;
       const [from, to] = operation.isResponse ? [flow.client, flow.server] : [flow.server, flow.client];
       agreed.at(`${from} ${to} ${operation.value}`, flow.lastUs);
+    },
+
+    flowEnded(flow) {
+      if (!rules.scan_version.enabled || flow.protocol !== PROTO_TCP || flow.service === '') return;
+      const window = spoken.add(flow.line, flow.startUs, flow.service);
+      if (memberCount(window) >= rules.scan_version.protocols)
+        found('scan_version', window, { source: flow.client, destination: flow.server, port: flow.serverPort, protocol: 'tcp', nowUs: flow.lastUs }, 'A service is spoken to in one protocol after the other', `${flow.client} tried ${memberCount(window)} protocols (${membersOf(window).slice(0, 8).join(', ')}) on ${flow.server} port ${flow.serverPort} in ${seconds(window, flow.startUs)}, as tools do that find out what a port is for`, flow); // prettier-ignore
     },
 
     flowAnswered(flow, nowUs) {
