@@ -73,3 +73,18 @@ it('pings of many lengths carry something, and who looks for the longest that ge
   expect(told(sizes(12))).toBe(true);
   expect(told(sizes(11))).toBe(false);
 });
+
+it('who has to say that a packet between its neighbours is too long stands between them', () => {
+  const original = (from: number, to: number): Buffer => {
+    const header = Buffer.alloc(28);
+    header[0] = 0x45;
+    header.set([10, 0, 0, from, 10, 0, 0, to], 12);
+    return header;
+  };
+  const rules = (from: number, to: number, code: number): string[] =>
+    new Rig().add([{ timeUs: 0, frame: icmp('10.0.0.66', '10.0.0.1', 3, code, { payload: original(from, to) }) }]).finish().rules; // prettier-ignore
+  expect(rules(1, 2, 4)).toContain('icmp-redirect');
+  // A router of this network says so of what goes beyond it, and a host of its own ports.
+  expect(rules(1, 66, 4)).not.toContain('icmp-redirect');
+  expect(rules(1, 2, 3)).not.toContain('icmp-redirect');
+});

@@ -44,6 +44,8 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
     if (protocol === PROTO_ICMPV6 && type === ROUTER_ADVERTISEMENT && rules.exploit.enabled && hasBadOption(bytes, at + ROUTER_ADVERTISEMENT_BYTES, end))
       tell('exploit', 'Router advertisement that overflows Windows (CVE-2020-16898)', rules.exploit.severity, 'T0866', `${flow.client} announces name servers in an option of even length`, flow, timeUs); // prettier-ignore
     const isRedirect = (protocol === PROTO_ICMP && type === REDIRECT) || (protocol === PROTO_ICMPV6 && type === REDIRECT_V6); // prettier-ignore
+    if (protocol === PROTO_ICMP && rules.icmp_redirect.enabled && isBetweenNeighbours(view, at))
+      tell('icmp-redirect', 'A host forwards what its neighbours say to each other', rules.icmp_redirect.severity, 'T0830', `${flow.client} could not forward a packet of ${flow.server} to a neighbour of both, who needs nobody between`, flow, timeUs); // prettier-ignore
     if (isRedirect && rules.icmp_redirect.enabled)
       tell('icmp-redirect', 'A host says where packets have to go', rules.icmp_redirect.severity, 'T0830', `${flow.client} tells ${flow.server} to send packets another way`, flow, timeUs); // prettier-ignore
   }
@@ -112,6 +114,29 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
       }
     },
   };
+}
+
+/**
+ * Whether a packet was too long, or too old, to be forwarded (types 3, code 4, and 11) that one neighbour of the sender sent to another: of addresses that differ in their last byte
+ * it is sure enough that nothing has to be forwarded. The packet's own header stands behind eight bytes (RFC 792).
+ */
+function isBetweenNeighbours(
+  { bytes, inner, end, sourcePort: type, destinationPort: code }: PacketView,
+  at: number,
+): boolean {
+  if (!(type === 3 && code === 4) && type !== 11) return false;
+  const original = at + 8;
+  if (end - original < 20 || (bytes[original] as number) >> 4 !== 4) return false;
+  for (let i = 0; i < 3; i++) {
+    const byte = bytes[inner.sourceOffset + i];
+    if (bytes[original + 12 + i] !== byte || bytes[original + 16 + i] !== byte) return false;
+  }
+  const last = bytes[inner.sourceOffset + 3];
+  return (
+    bytes[original + 15] !== last &&
+    bytes[original + 19] !== last &&
+    bytes[original + 15] !== bytes[original + 19]
+  );
 }
 
 /** Whether the options of a router advertisement hold name servers in a length that cannot be. */
