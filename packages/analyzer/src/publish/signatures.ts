@@ -104,6 +104,7 @@ const RULES: readonly string[] = [
   'tcp-injection',
   'rpc-enumeration',
   'sip-scan',
+  'wifi-deauth',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

@@ -7,8 +7,12 @@ export const LINKTYPE_ETHERNET = 1;
 export const LINKTYPE_PPP = 9;
 export const LINKTYPE_RAW = 101;
 export const LINKTYPE_C_HDLC = 104;
+export const LINKTYPE_IEEE802_11 = 105;
 export const LINKTYPE_LOOP = 108;
 export const LINKTYPE_LINUX_SLL = 113;
+export const LINKTYPE_PRISM = 119;
+export const LINKTYPE_RADIOTAP = 127;
+export const LINKTYPE_AVS = 163;
 export const LINKTYPE_IPV4 = 228;
 export const LINKTYPE_IPV6 = 229;
 export const LINKTYPE_LINUX_SLL2 = 276;
@@ -19,8 +23,12 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [LINKTYPE_PPP, 'ppp'],
   [LINKTYPE_RAW, 'raw'],
   [LINKTYPE_C_HDLC, 'c-hdlc'],
+  [LINKTYPE_IEEE802_11, 'wifi'],
   [LINKTYPE_LOOP, 'loop'],
   [LINKTYPE_LINUX_SLL, 'sll'],
+  [LINKTYPE_PRISM, 'prism'],
+  [LINKTYPE_RADIOTAP, 'radiotap'],
+  [LINKTYPE_AVS, 'avs'],
   [LINKTYPE_IPV4, 'ipv4'],
   [LINKTYPE_IPV6, 'ipv6'],
   [LINKTYPE_LINUX_SLL2, 'sll2'],
