@@ -88,7 +88,7 @@ export function dissectMelsoft(operation: Operation, { bytes, at, end }: Message
   sink.operation(operation);
 }
 
-/** Files stand in UTF-16 behind their drive, whose name begins with a dollar sign: `$MELPRM$\CPU.PRM`. */
+/** Files stand in UTF-16 behind their drive, whose name begins with a dollar sign: `$MELPRJ$\CPU.PRM`. */
 function fileName(bytes: Uint8Array, from: number, end: number): string {
   for (let at = from; at + 4 <= end; at++) {
     if (bytes[at] !== 0x24 || bytes[at + 1] !== 0 || bytes[at + 2] !== 0x4d || bytes[at + 3] !== 0) continue;
