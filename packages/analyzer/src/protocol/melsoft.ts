@@ -9,6 +9,11 @@
  *
  * Functions are of the same families as SLMP's commands; those that are the same number are called the same, and of a few others it is known what they do from what they carry.
  * The rest keeps its number, and is what its family is.
+ *
+ *   open-file   0 the number (2)   2 …   9 1 to write (1)   10 drive (1)   then the name, and more
+ *
+ * Tools leave notes for themselves in a controller, such as where the sources are; only who opens a program or parameters to write them changes what it does.
+ * What is then written names the file by a number and over UDP comes from another port: so it is the opening that is told.
  */
 import { be16, hex, le16 } from './byte-reader.ts';
 import type { Action, Message, Operation, Sink } from './dissector.ts';
@@ -28,8 +33,14 @@ const LENGTH_MAX = 8192;
 
 const FUNCTIONS: ReadonlyMap<number, readonly [string, Action]> = new Map([
   [0x0121, ['read-cpu-model', 'discover']], [0x185f, ['find-file', 'file']], [0x1867, ['open-file', 'file']], [0x1868, ['read-file', 'file']],
-  [0x1869, ['write-file', 'program']], [0x186a, ['close-file', 'file']],
+  [0x1869, ['write-file', 'file']], [0x186a, ['close-file', 'file']],
 ] as const); // prettier-ignore
+const OPEN_FILE = 0x1867;
+/** Behind the function. */
+const OPEN_MODE_OFFSET = 9;
+/** Programs, function blocks, parameters; with Q those of earlier controllers. */
+const CHANGES_CONTROLLER = /\.(PRG|PFB|PRM|QPG|QPA)$/i;
+
 /** By the high byte. What families 0x0b and 0x17 do is not known. */
 const FAMILIES: ReadonlyMap<number, Action> = new Map([[0x01, 'session'], [0x04, 'read'], [0x08, 'read'], [0x10, 'control'], [0x14, 'write'], [0x18, 'file']] as const); // prettier-ignore
 
@@ -83,9 +94,19 @@ export function dissectMelsoft(operation: Operation, { bytes, at, end }: Message
   operation.code = code;
   operation.name = known?.[0] ?? published?.name ?? `melsoft-${hex(code, 4)}`;
   operation.action = known?.[1] ?? published?.action ?? FAMILIES.get(code >> 8) ?? 'other';
-  if (!operation.isResponse) operation.object = fileName(bytes, functionAt + 4, end);
-  else if (functionAt >= data + 6) operation.exception = endCodeName(le16(bytes, data + 4), code);
+  if (!operation.isResponse) {
+    operation.object = fileName(bytes, functionAt + 4, end);
+    if (code === OPEN_FILE) nameOpening(operation, bytes, functionAt + 2, end);
+  }
+  if (operation.isResponse && functionAt >= data + 6)
+    operation.exception = endCodeName(le16(bytes, data + 4), code);
   sink.operation(operation);
+}
+
+function nameOpening(operation: Operation, bytes: Uint8Array, at: number, end: number): void {
+  if (at + OPEN_MODE_OFFSET >= end || bytes[at + OPEN_MODE_OFFSET] !== 1) return;
+  operation.name = 'open-file-to-write';
+  if (CHANGES_CONTROLLER.test(operation.object)) operation.action = 'program';
 }
 
 /** Files stand in UTF-16 behind their drive, whose name begins with a dollar sign: `$MELPRJ$\CPU.PRM`. */
