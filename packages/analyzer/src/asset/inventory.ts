@@ -69,7 +69,7 @@ export interface Pair {
 
 /** Protocols of plants: who serves them is a controller, who asks is its operator. */
 export const OT_SERVICES: ReadonlySet<string> = new Set([
-  'modbus', 's7comm', 'mms', 'dnp3', 'iec104', 'enip', 'opcua', 'bacnet', 'profinet', 'tristation', 'goose', 'sampled-values',
+  'modbus', 's7comm', 'mms', 'dnp3', 'iec104', 'enip', 'opcua', 'bacnet', 'profinet', 'tristation', 'melsec', 'goose', 'sampled-values',
 ]); // prettier-ignore
 
 /** With what brings a plant's values together: who serves that is a broker, and no controller. */

@@ -57,6 +57,9 @@ export class PacketView {
   timeUs = 0;
   /** Length on the wire, link layer included. */
   wireBytes = 0;
+  /** LINKTYPE_ of the frame, and where it begins. */
+  linkType = -1;
+  start = 0;
   /** End of the captured bytes. */
   end = 0;
   readonly origin: PacketOrigin = { file: 0, number: 0, offset: -1 };
@@ -101,6 +104,8 @@ export function locatePacket(
   capturedBytes: number,
 ): void {
   view.bytes = bytes;
+  view.linkType = linkType;
+  view.start = offset;
   view.end = offset + capturedBytes;
   view.inner = view.frame;
   view.tunnelDepth = 0;

@@ -25,6 +25,7 @@ import { rexec, rlogin, rsh } from './rlogin.ts';
 import { rpc, rpcOverTcp } from './rpc.ts';
 import { sampledValues } from './sampled-values.ts';
 import { sip } from './sip.ts';
+import { slmp } from './slmp.ts';
 import { smb } from './smb.ts';
 import { snmp } from './snmp.ts';
 import { mysql, postgresql, tds } from './sql-login.ts';
@@ -60,6 +61,7 @@ export const DISSECTORS: readonly Dissector[] = [
   netbiosNs,
   dhcp,
   tristation,
+  slmp,
   kerberos,
   kerberosOverTcp,
   ldap,

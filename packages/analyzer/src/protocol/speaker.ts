@@ -7,6 +7,7 @@
  *   dnp3      function from 129 on; without one, the direction bit: an outstation may speak first, unasked
  *   iec104    STARTDT and its confirmation; commands by their cause; what is monitored
  *   enip      sessions, CIP's reply bit
+ *   melsec    the subheader's upper bit
  *   opcua     hello and acknowledge; the service's type
  */
 import { le16, le32, text } from './byte-reader.ts';
@@ -21,7 +22,7 @@ export type Speaker = typeof ASKS | typeof ANSWERS | typeof UNKNOWN;
 
 type Judge = (bytes: Uint8Array, at: number, end: number) => Speaker;
 
-const JUDGES: Readonly<Record<string, Judge>> = { modbus, s7comm, dnp3, iec104, enip };
+const JUDGES: Readonly<Record<string, Judge>> = { modbus, s7comm, dnp3, iec104, enip, melsec };
 const JUDGED: readonly Dissector[] = DISSECTORS.filter(({ name }) => Object.hasOwn(JUDGES, name));
 
 /** Says who sent `bytes[at, end)`, the payload of one TCP segment or UDP datagram. Total; UNKNOWN for what is none of these protocols. */
@@ -50,6 +51,11 @@ function modbus(bytes: Uint8Array, at: number, end: number): Speaker {
   }
   if (code === 17) return dataBytes === 0 ? ASKS : dataBytes === 1 + first ? ANSWERS : UNKNOWN;
   return UNKNOWN;
+}
+
+/** Of SLMP and MELSOFT alike. */
+function melsec(bytes: Uint8Array, at: number): Speaker {
+  return (bytes[at] as number) >= 0x80 ? ANSWERS : ASKS;
 }
 
 /** TPKT (4), COTP; behind its three bytes of a data unit S7. */

@@ -105,6 +105,7 @@ const RULES: readonly string[] = [
   'scan-version',
   'rpc-enumeration',
   'sip-scan',
+  'wifi-deauth',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

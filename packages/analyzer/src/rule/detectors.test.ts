@@ -23,15 +23,15 @@ function told(rig: Rig, { rule }: Scenario): object[] {
 }
 
 describe.each(SCENARIOS)('$rule', (scenario) => {
-  const { rule, rules, threshold } = scenario;
+  const { rule, rules, threshold, linkType } = scenario;
 
   it('is silent below its threshold', () => {
-    const rig = new Rig({ rules }).add(events(scenario, 0, threshold - 1)).finish();
+    const rig = new Rig({ rules }).add(events(scenario, 0, threshold - 1), linkType).finish();
     expect(told(rig, scenario)).toEqual([]);
   });
 
   it('speaks at its threshold, and says who did it to whom', () => {
-    const rig = new Rig({ rules }).add(events(scenario, 0, threshold)).finish();
+    const rig = new Rig({ rules }).add(events(scenario, 0, threshold), linkType).finish();
     const { source, destination, technique } = scenario;
     expect(rig.alert(rule)).toMatchObject({ rule, source, destination, technique });
     const { scope, evidence, firstUs } = rig.alert(rule) ?? {};
@@ -44,17 +44,17 @@ describe.each(SCENARIOS)('$rule', (scenario) => {
     const key = rule.replaceAll('-', '_');
     const own = (rules as Record<string, object>)[key] ?? {};
     const rig = new Rig({ rules: { ...rules, [key]: { ...own, enabled: false } } });
-    rig.add(events(scenario, 0, threshold + 3)).finish();
+    rig.add(events(scenario, 0, threshold + 3), linkType).finish();
     expect(told(rig, scenario)).toEqual([]);
   });
 
   it('counts on behind a snapshot as if there had been none', () => {
-    const whole = new Rig({ rules }).add(events(scenario, 0, threshold + 1)).finish();
+    const whole = new Rig({ rules }).add(events(scenario, 0, threshold + 1), linkType).finish();
     for (const at of new Set([1, Math.ceil(threshold / 2), threshold])) {
-      const before = new Rig({ rules }).add(events(scenario, 0, at));
+      const before = new Rig({ rules }).add(events(scenario, 0, at), linkType);
       const after = new Rig({ rules });
       after.engine.restore(deserialize(serialize(before.engine.snapshot())));
-      after.add(events(scenario, at, threshold + 1)).finish();
+      after.add(events(scenario, at, threshold + 1), linkType).finish();
       const alerts = new Rig({ rules });
       for (const [id, alert] of [...before.alerts, ...after.alerts]) alerts.alerts.set(id, alert);
       expect(told(alerts, scenario), `broken at ${at}`).toEqual(told(whole, scenario));
@@ -62,9 +62,9 @@ describe.each(SCENARIOS)('$rule', (scenario) => {
   });
 
   it('keeps what it counted when it is given other thresholds', () => {
-    const rig = new Rig({ rules }).add(events(scenario, 0, threshold - 1));
+    const rig = new Rig({ rules }).add(events(scenario, 0, threshold - 1), linkType);
     rig.engine.setRules(rulesOf(rules));
-    rig.add(events(scenario, threshold - 1, threshold)).finish();
+    rig.add(events(scenario, threshold - 1, threshold), linkType).finish();
     expect(told(rig, scenario)).not.toEqual([]);
   });
 });

@@ -84,6 +84,7 @@ export const rulesSchema = z.strictObject({
   mac_flood: rule('medium', { addresses: count(1000), within: within(10_000) }),
   vlan_hopping: rule('low', { negotiation_severity: z.enum(SEVERITIES).default('medium'), frames: count(3), within: within(60_000) }),
   discovery_flood: rule('medium', { neighbours: count(200), within: within(10_000) }),
+  wifi_deauth: rule('medium', { frames: count(20), within: within(10_000) }),
   icmp_redirect: rule('low', {}),
   directory_search: rule('medium', {}),
   goose_event: rule('low', {}),

@@ -8,6 +8,8 @@ export interface Scenario {
   readonly rules: object;
   /** The first event that raises the alert, counted from 1. */
   readonly threshold: number;
+  /** Of its frames, where they are not Ethernet. */
+  readonly linkType?: number;
   readonly event: (index: number) => Packet[];
   readonly source: string;
   readonly destination: string;

@@ -1,14 +1,15 @@
 /**
  * Attacks on what holds a network together, beside ARP and DHCP: spanning tree, VLAN tags, switches' tables, gateways' shared addresses, routes, IPv6's
- * neighbours and routers, and names that everybody may answer. One detector, so that a packet that is none of these costs one look at its protocol and one at
+ * neighbours and routers, names that everybody may answer, and who is on a wireless network. One detector, so that a packet that is none of these costs one look at its protocol and one at
  * its MAC address; each watch is given what it is about and nothing else.
  *
  *   any frame ─▶ mac-watch   two tags ─▶ tag-watch
  *   LLC, LLDP ─▶ spanning-tree-watch, tag-watch (DTP), neighbour-flood-watch
  *   UDP ─▶ name-watch, gateway-watch (HSRP), routing-watch (RIP), lease-watch
+ *   Wi-Fi ─▶ deauth-watch
  *   ICMPv6 ─▶ router-watch, ndp-watch      VRRP ─▶ gateway-watch      OSPF, EIGRP ─▶ routing-watch
  */
-import { FRAME_OTHER } from '@tapline/shared/packet/frame-cursor.ts';
+import { FRAME_OTHER, FRAME_UNKNOWN_LINK } from '@tapline/shared/packet/frame-cursor.ts';
 import { formatAddress, formatMac } from '@tapline/shared/packet/ip-address.ts';
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_ICMPV6, PROTO_UDP, type PacketView } from '../../packet/packet-view.ts';
@@ -26,6 +27,7 @@ import {
 } from '../../protocol/neighbour-discovery.ts';
 import { createTell } from './control-tell.ts';
 import type { Detector, Report } from '../detector.ts';
+import { createDeauthWatch } from './deauth-watch.ts';
 import { createGatewayWatch } from './gateway-watch.ts';
 import { createLeaseWatch } from './lease-watch.ts';
 import { createMacWatch } from './mac-watch.ts';
@@ -66,9 +68,10 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
   const ndp = createNdpWatch(rules, tell);
   const leases = createLeaseWatch(rules, tell);
   const names = createNameWatch(rules, tell);
+  const deauths = createDeauthWatch(rules, tell);
 
   return {
-    state: joined({ macs, tags, tree, neighbours, gateways, routing, routers, ndp, leases, names }),
+    state: joined({ macs, tags, tree, neighbours, gateways, routing, routers, ndp, leases, names, deauths }),
 
     packet(view, flow) {
       const { inner } = view;
@@ -77,6 +80,7 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
       switch (view.protocol) {
         case -1:
           if (view.kind === FRAME_OTHER && inner.linkSourceOffset !== -1) onLink(view);
+          else if (view.kind === FRAME_UNKNOWN_LINK) deauths.packet(view);
           return;
         case PROTO_UDP:
           onUdp(view, flow);

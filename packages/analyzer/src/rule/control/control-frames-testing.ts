@@ -236,3 +236,25 @@ export function netbiosAnswer(
 function bracketed(text: string): string {
   return text.includes(':') ? `[${text}]` : text;
 }
+
+export interface DeauthOptions {
+  /** Beacons 0x80, disassociation 0xa0, deauthentication 0xc0. */
+  readonly kind?: number;
+  readonly flags?: number;
+  readonly reason?: number;
+  /** What the capture put in front; without it radiotap's shortest. */
+  readonly front?: Uint8Array;
+}
+
+/** In the name of the access point, whose address is the network's. */
+export function deauthentication(accessPoint: string, station: string, options: DeauthOptions = {}): Buffer {
+  const { kind = 0xc0, flags = 0, reason = 7, front = [0, 0, 8, 0, 0, 0, 0, 0] } = options;
+  const head = Buffer.from([...front, kind, flags, 0x3a, 1]);
+  return Buffer.concat([
+    head,
+    mac(station),
+    mac(accessPoint),
+    mac(accessPoint),
+    Buffer.from([0x10, 0, reason, 0]),
+  ]);
+}

@@ -1,9 +1,11 @@
 /** For tests: one scenario for each rule of the control detector. */
+import { LINKTYPE_RADIOTAP } from '@tapline/shared/packet/link-type.ts';
 import { ip, tcp, type Packet } from '../../packet/frame-testing.ts';
 import {
   advertisement,
   cdp,
   configuration,
+  deauthentication,
   doubleTagged,
   llmnrAnswer,
   routerAdvertisement,
@@ -83,6 +85,16 @@ export const CONTROL_SCENARIOS: readonly Scenario[] = [
     event: (i) => one(i * 1000, cdp(madeUp(i), `switch-${i}`)),
     source: '',
     destination: '',
+    technique: 'T0814',
+  },
+  {
+    rule: 'wifi-deauth',
+    rules: { wifi_deauth: { frames: 6 } },
+    threshold: 6,
+    linkType: LINKTYPE_RADIOTAP,
+    event: (i) => one(i * 100_000, deauthentication(SWITCH, HOST)),
+    source: SWITCH,
+    destination: HOST,
     technique: 'T0814',
   },
   {

@@ -22,6 +22,7 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   http: /^(401|403)$/,
   ldap: /invalid-credentials/,
   s7comm: /^0xd602$/,
+  melsec: /^password-refused$/,
   opcua: /^identity-token-(rejected|invalid)$/,
   pop3: /^refused$/,
   imap: /^refused$/,

@@ -14,9 +14,11 @@ export interface DeviceCommand {
 const COMMANDS: readonly (readonly [RegExp, boolean, string])[] = [
   // It hears and says nothing until it is restarted: nobody sees or commands it.
   [/^force-listen-only$/, true, 'T0814'],
-  [/^(plc-stop|stop|kill|reset|cold-restart|warm-restart|restart-communications|stop-application|memory-reset|c-rp-na-1)$/, true, 'T0816'],
+  [/^(plc-stop|plc-pause|plc-reset|stop|kill|reset|cold-restart|warm-restart|restart-communications|stop-application|memory-reset|c-rp-na-1)$/, true, 'T0816'],
   [/^clear-(counters|overrun-counter)$/, false, 'T0872'],
   [/^(disable-unsolicited|alarm-lock)$/, false, 'T0878'],
+  [/^clear-error$/, false, 'T0878'],
+  [/^(latch-clear|set-ip-address)$/, false, 'T0836'],
   [/^c-cs-na-1$|time-sync|set-clock|clock-set|record-current-time/, false, 'T0836'],
   [/^c-ci-na-1-|freeze/, false, 'T0855'],
   [/stop|restart|reset/, false, 'T0816'],
