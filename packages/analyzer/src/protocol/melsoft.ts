@@ -32,9 +32,11 @@ const DATA_ANSWER = 0x9c;
 const LENGTH_MAX = 8192;
 
 const FUNCTIONS: ReadonlyMap<number, readonly [string, Action]> = new Map([
-  [0x0121, ['read-cpu-model', 'discover']], [0x185f, ['find-file', 'file']], [0x1867, ['open-file', 'file']], [0x1868, ['read-file', 'file']],
+  [0x0121, ['read-cpu-model', 'discover']], [0x0131, ['log-in', 'session']], [0x185f, ['find-file', 'file']], [0x1867, ['open-file', 'file']], [0x1868, ['read-file', 'file']],
   [0x1869, ['write-file', 'file']], [0x186a, ['close-file', 'file']],
 ] as const); // prettier-ignore
+/** Brings a user's name in UTF-16; what it is refused with differs with the name. */
+const LOG_IN = 0x0131;
 const OPEN_FILE = 0x1867;
 /** Behind the function. */
 const OPEN_MODE_OFFSET = 9;
@@ -99,8 +101,12 @@ export function dissectMelsoft(operation: Operation, { bytes, at, end }: Message
     if (code === OPEN_FILE) nameOpening(operation, bytes, functionAt + 2, end);
   }
   if (operation.isResponse && functionAt >= data + 6)
-    operation.exception = endCodeName(le16(bytes, data + 4), code);
+    operation.exception = refusal(le16(bytes, data + 4), code);
   sink.operation(operation);
+}
+
+function refusal(endCode: number, code: number): string {
+  return code === LOG_IN && endCode !== 0 ? 'password-refused' : endCodeName(endCode, code);
 }
 
 function nameOpening(operation: Operation, bytes: Uint8Array, at: number, end: number): void {

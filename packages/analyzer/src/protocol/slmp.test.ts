@@ -123,6 +123,8 @@ describe('messages by hand', () => {
       'request-data-error',
       true,
     ]);
+    expect(name(toolSays('0943', '0131 0100'))).toEqual(['log-in', 'session', '', 'password-refused', true]);
+    expect(name(toolSays('0000', '0131 0100'))).toEqual(['log-in', 'session', '', '', true]);
     expect(hear(slmp, fromHex('5a0000ff')).operations).toMatchObject([{ name: 'connect', action: 'session', isResponse: false }]); // prettier-ignore
     expect(slmp.messageBytes?.(fromHex('5a0000ff57'), 0, 5)).toBe(4);
   });
