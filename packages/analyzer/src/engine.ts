@@ -81,6 +81,8 @@ export class Engine {
   readonly inventory = new Inventory();
   /** Packet time of the newest packet. */
   clockUs = 0;
+  /** Of the last one: not the same where packets come late, or one had a time of its own. */
+  packetUs = 0;
   windows: WindowState = createWindowState();
   /** Flows that a model told, by model and victim, of the last ten minutes. */
   readonly modelFlows = new KeyedWindows(600_000_000);
@@ -182,7 +184,7 @@ export class Engine {
   restore(snapshot: unknown): void {
     const state = snapshot as Snapshot;
     Object.assign(this.counters, state.counters);
-    this.clockUs = state.clockUs;
+    this.clockUs = this.packetUs = state.clockUs;
     this.flows.restore(state.flows);
     this.dissection.restore(state.dissection);
     this.desk.restore(state.desk);
@@ -208,6 +210,7 @@ export class Engine {
     this.counters.packets++;
     this.counters.bytes += view.wireBytes;
     if (view.timeUs > this.clockUs) this.clockUs = view.timeUs;
+    this.packetUs = view.timeUs;
     locatePacket(view, linkType, bytes, at, capturedBytes);
     this.protocols.set(view.protocol, (this.protocols.get(view.protocol) ?? 0) + 1);
     const flow = this.flows.add(view);
@@ -266,7 +269,7 @@ export class Engine {
         (values[flow.row + BACKWARD + PACKETS] as number) > 0 &&
         (values[flow.row + FORWARD + PACKETS] as number) > 0;
       const isComplete = both && (flow.protocol === PROTO_UDP || (flow.clientState & flow.serverState & SENT_FIN) !== 0 || flow.protocol !== PROTO_TCP); // prettier-ignore
-      countEnd(this.windows, flow, this.clockUs, isComplete);
+      countEnd(this.windows, flow, this.packetUs, isComplete);
     }
     for (const detector of this.#detectors) detector.flowEnded?.(flow, values, this.clockUs);
     this.#events.flowEnded(flow, values, this);

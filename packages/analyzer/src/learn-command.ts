@@ -66,7 +66,7 @@ async function learn(options: LearnOptions): Promise<void> {
     },
     flowEnded: (flow, values, engine) => {
       if (flow.protocol === -1) return;
-      inputs.read(flow, values, engine.windows, engine.clockUs);
+      inputs.read(flow, values, engine.windows, engine.packetUs);
       inputs.write('flow', flowRow, 0);
       flows.add(flowRow);
     },

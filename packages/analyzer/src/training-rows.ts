@@ -28,7 +28,7 @@ export async function readFlowRows(
       if (uids !== null && !uids.has(flow.uid)) return;
       const level1 = new Float32Array(VECTORS.level1.length);
       const level2 = new Float32Array(VECTORS.level2.length);
-      inputs.read(flow, values, engine.windows, engine.clockUs);
+      inputs.read(flow, values, engine.windows, engine.packetUs);
       inputs.write('level1', level1, 0);
       inputs.write('level2', level2, 0);
       rows.push({

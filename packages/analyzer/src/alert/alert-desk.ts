@@ -246,7 +246,7 @@ function grow(alert: Alert, finding: Finding): void {
   if (severityRank(finding.severity) > severityRank(alert.severity)) alert.severity = finding.severity;
   alert.score = Math.max(alert.score, finding.score);
   // One flow of many is explained: its words say more than the next one's score.
-  if (finding.features !== undefined) alert.features ??= finding.features;
+  if (finding.features !== undefined) alert.features = finding.features;
   if (alert.features === undefined || finding.features !== undefined) alert.evidence = finding.evidence;
   alert.title = finding.title;
 }

@@ -30,7 +30,7 @@ const RATES_AT = ['client_connection_rate', 'service_connection_rate'].map((name
 export interface ScoringHost {
   readonly windows: WindowState;
   readonly internal: NetworkList;
-  readonly clockUs: number;
+  readonly packetUs: number;
   /** Flows that a model told, by model and victim, and alerts that were explained. */
   readonly modelFlows: KeyedWindows;
   report(finding: Finding, flow: Flow): unknown;
@@ -115,7 +115,7 @@ export class FlowScoring {
   /** The flow ended; its numbers are still in `values`. */
   add(flow: Flow, values: Float64Array, host: ScoringHost): void {
     if (flow.protocol === -1 || isIcmpError(flow) || this.#active.length === 0) return;
-    this.#inputs.read(flow, values, host.windows, host.clockUs);
+    this.#inputs.read(flow, values, host.windows, host.packetUs);
     for (const active of this.#active) {
       if (active.manifest.internal_only && !(host.internal.has(flow.client) && host.internal.has(flow.server))) continue; // prettier-ignore
       const vector = active.manifest.vector as 'level1';

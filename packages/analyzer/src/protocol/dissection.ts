@@ -37,6 +37,7 @@ export class Dissection {
   readonly #etherTypes = new Map<number, Dissector>();
   readonly #probing: readonly Dissector[];
   readonly #probingDatagrams: readonly Dissector[];
+  readonly #byDatagram: ReadonlyMap<string, Dissector>;
   readonly #events: DissectionEvents;
   #conversations = new Map<string, Conversation>();
   readonly #message: { -readonly [K in keyof Message]: Message[K] };
@@ -58,6 +59,7 @@ export class Dissection {
     }
     this.#probing = dissectors.filter((dissector) => dissector.looksLike !== undefined);
     this.#probingDatagrams = dissectors.filter((dissector) => dissector.looksLikeDatagram !== undefined);
+    this.#byDatagram = new Map(this.#probingDatagrams.map((dissector) => [dissector.name, dissector]));
     this.#message = {
       bytes: new Uint8Array(0),
       at: 0,
@@ -139,8 +141,7 @@ export class Dissection {
     const { bytes, payloadOffset: at, payloadEnd: end } = view;
     let dissector = this.#udp.get(flow.serverPort) ?? this.#udp.get(flow.clientPort);
     if (dissector === undefined && flow.service !== '')
-      dissector =
-        this.#probingDatagrams.find(({ name }) => name === flow.service) ?? this.#byName.get(flow.service);
+      dissector = this.#byDatagram.get(flow.service) ?? this.#byName.get(flow.service);
     dissector ??= this.#probeDatagram(flow, bytes, at, end);
     if (dissector === undefined) return;
     flow.service = dissector.name;

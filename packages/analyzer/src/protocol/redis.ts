@@ -31,6 +31,8 @@ const COMMANDS: ReadonlyMap<string, Action> = new Map<string, Action>([
 ]);
 const REFUSED = /^-(?:WRONGPASS|ERR invalid password|ERR invalid username-password)/;
 
+const SECRET = /pass|auth/i;
+
 const operation = createOperation('redis');
 
 export const redis: Dissector = {
@@ -58,7 +60,12 @@ export const redis: Dissector = {
       return;
     }
     if (bytes[at] !== STAR) return;
-    const parts = text(bytes, at, end, REQUEST_BYTES_MAX).split(/\.\.\$\d{1,4}\.\./);
+    const request = text(bytes, at, end, REQUEST_BYTES_MAX);
+    // The segment may hold more than this request, which says how many words it has.
+    const parts = request
+      .split(/\.\.\$\d{1,4}\.\./)
+      .slice(0, 1 + Number(/^\*(\d{1,3})/.exec(request)?.[1] ?? 0));
+    parts.push(parts.pop()?.replace(/\.\.(?:\*\d{1,3})?$/, '') ?? '');
     const word = parts[1]?.replace(/\.\.$/, '').toLowerCase() ?? '';
     const action = COMMANDS.get(word);
     if (action === undefined) return;
@@ -68,7 +75,7 @@ export const redis: Dissector = {
     operation.name = word === 'config' || word === 'module' ? `${word}-${(parts[2] ?? '').replace(/\.\.$/, '').toLowerCase().slice(0, 16)}` : word; // prettier-ignore
     if (isLogin) memory['isAsked'] = true;
     // Configuration holds passwords too.
-    else if (!/pass|auth/i.test(parts[3] ?? ''))
+    else if (!parts.slice(2).some((part) => SECRET.test(part)))
       operation.object = parts
         .slice(operation.name === word ? 2 : 3)
         .join(' ')

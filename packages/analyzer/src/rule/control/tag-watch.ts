@@ -60,8 +60,11 @@ export function createTagWatch(rules: Rules, tell: Tell): TagWatch {
       const inner = be16(bytes, tags + 6) & 0xfff;
       // VLAN 0 is a priority and no VLAN; what is sent to a group is not answered.
       if (outer === 0 || inner === 0 || isGroup(bytes, source - 6)) return;
+      const key = String(outer);
+      // Where two do so it is how this network is.
+      if (memberCount(doubled.at(key, timeUs)) > 1) return;
       const mac = formatMac(bytes, source);
-      const window = doubled.add(`${outer}`, timeUs, mac);
+      const window = doubled.add(key, timeUs, mac);
       if (memberCount(window) > 1 || window.count < rule.frames || timeUs - window.startUs < ALONE_US) return;
       tell(
         {

@@ -59,6 +59,7 @@ describe('a name', () => {
   it('that is listed is told with what is below it', () => {
     expect(asks('duckdns.org')).toContain('duckdns.org');
     expect(asks('a.b.DuckDNS.org')).toContain('a.b.DuckDNS.org');
+    expect(asks('much.data.in.many.labels.of.a.oast.fun')).toContain('oast.fun');
   });
 
   it('that only looks like it is none', () => {

@@ -1,6 +1,6 @@
 /**
  * What no attack is by itself, and what a plant's owner wants to know: passwords that everybody on the way can read, TLS with hosts of the Internet that
- * vouch for themselves, and names of hosts that attackers' tools call and controllers do not. Each is told once for who does it.
+ * vouch for themselves, and names of hosts that attackers' tools call and controllers do not. Each is told once: for a server, a pair, or a client and a kind.
  */
 import type { Severity } from '../../alert/finding.ts';
 import type { NetworkList } from '../../asset/networks.ts';
@@ -8,8 +8,8 @@ import type { Flow } from '../../flow/flow.ts';
 import type { Detector, Report } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
 
-/** Labels of a name that are looked at from its end. */
-const LABELS_MAX = 6;
+/** A name has no more. */
+const LABELS_MAX = 127;
 
 export function createPolicyDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
   const kinds = new Map<string, string>();

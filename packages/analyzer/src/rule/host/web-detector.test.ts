@@ -13,6 +13,15 @@ function told(...requests: readonly string[]): string[] {
 const get = (target: string, ...headers: readonly string[]): string =>
   [`GET ${target} HTTP/1.1`, 'Host: hmi.example', ...headers, '', ''].join('\r\n');
 
+it('no request takes longer than others to be searched', () => {
+  // What can be read in two ways at each step of a search would never come to its end here.
+  const repeated = [['union', '/**/'], ['union', ' '], ['(){', ' '], ["'", ' '], ['?', '?..'], [';update a', ' '], ['<?php', ' '], ['javascript:', 'a'], ['${', ' '], ['|', '|'], ['/c99', '-']]; // prettier-ignore
+  for (const [first = '', again = ''] of repeated) {
+    const text = first + again.repeat(Math.floor(3900 / again.length));
+    told(get(`/?q=${text.replaceAll(' ', '+')}x`), get('/', `X: ${text}x`));
+  }
+});
+
 describe('a request that attacks', () => {
   it.each([
     ['a path out of the web root', '/download?file=../../../../etc/hosts'],

@@ -3,7 +3,7 @@
  * that somebody would like to know; now and then a program that calls a master who is not there any more.
  */
 import { PROTO_TCP } from '../../packet/packet-view.ts';
-import { SENT_SYN, SENT_SYN_ACK } from '../../flow/flow.ts';
+import { SENT_ACK, SENT_DATA, SENT_FIN, SENT_SYN, SENT_SYN_ACK } from '../../flow/flow.ts';
 import type { Detector, Report } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
@@ -17,7 +17,11 @@ export function createDeadServiceDetector(rules: Rules, report: Report): Detecto
     flowEnded(flow, _values, nowUs) {
       if (!rule.enabled || flow.protocol !== PROTO_TCP || flow.wasReversed) return;
       if ((flow.clientState & SENT_SYN) === 0 || (flow.serverState & SENT_SYN_ACK) !== 0) return;
+      // Who goes on was accepted, where this mirror does not look.
+      if ((flow.clientState & (SENT_ACK | SENT_DATA | SENT_FIN)) !== 0) return;
       const window = attempts.add(flow.line, flow.startUs);
+      // Flows end in another order than they begin.
+      window.startUs = Math.min(window.startUs, flow.startUs);
       if (window.count < rule.attempts) return;
       const { client, server, serverPort } = flow;
       report(
@@ -32,7 +36,7 @@ export function createDeadServiceDetector(rules: Rules, report: Report): Detecto
           destination: server,
           port: serverPort,
           protocol: 'tcp',
-          evidence: `${client} tried ${window.count} times in ${seconds(window, flow.startUs)} to reach ${server} port ${serverPort}`,
+          evidence: `${client} tried ${window.count} times in ${seconds(window, nowUs)} to reach ${server} port ${serverPort}`,
           group: flow.line,
           scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
         },

@@ -213,8 +213,10 @@ export function createScanDetector(rules: Rules, internal: NetworkList, report: 
     flowEnded(flow) {
       if (!rules.scan_version.enabled || flow.protocol !== PROTO_TCP || flow.service === '') return;
       const window = spoken.add(flow.line, flow.startUs, flow.service);
+      // Flows end in another order than they begin.
+      window.startUs = Math.min(window.startUs, flow.startUs);
       if (memberCount(window) >= rules.scan_version.protocols)
-        found('scan_version', window, { source: flow.client, destination: flow.server, port: flow.serverPort, protocol: 'tcp', nowUs: flow.lastUs }, 'A service is spoken to in one protocol after the other', `${flow.client} tried ${memberCount(window)} protocols (${membersOf(window).slice(0, 8).join(', ')}) on ${flow.server} port ${flow.serverPort} in ${seconds(window, flow.startUs)}, as tools do that find out what a port is for`, flow); // prettier-ignore
+        found('scan_version', window, { source: flow.client, destination: flow.server, port: flow.serverPort, protocol: 'tcp', nowUs: flow.lastUs }, 'A service is spoken to in one protocol after the other', `${flow.client} tried ${memberCount(window)} protocols (${membersOf(window).slice(0, 8).join(', ')}) on ${flow.server} port ${flow.serverPort} in ${seconds(window, flow.lastUs)}, as tools do that find out what a port is for`, flow); // prettier-ignore
     },
 
     flowAnswered(flow, nowUs) {

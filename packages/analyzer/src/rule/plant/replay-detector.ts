@@ -1,5 +1,5 @@
 /**
- * A message that is sent again and again as it is: the same bytes at the same place of a TCP stream. A system that hears no acknowledgement repeats a
+ * A message that is sent again and again as it is: as many bytes at the same place of a TCP stream. A system that hears no acknowledgement repeats a
  * segment too, but waits twice as long each time (RFC 6298), and gives up before it has sent twenty. Who plays back what he captured does not wait.
  */
 import { PLANT_SERVICES } from '../../asset/inventory.ts';
@@ -10,7 +10,9 @@ import type { Rules } from '../rule-file.ts';
 
 /** Keep-alives repeat one byte at the most. */
 const PAYLOAD_BYTES_MIN = 2;
-/** Of each end: sequence number, copies, when the first of them came. */
+/** Of copies that a system sends for want of an acknowledgement, so many cannot come so quickly: each time it waits twice as long. */
+const COPY_US = 1_000_000;
+/** Of each end: sequence number, copies, when the first of them came, length. */
 const KEYS = ['replay-server', 'replay-client'] as const;
 
 export function createReplayDetector(rules: Rules, report: Report): Detector {
@@ -47,14 +49,18 @@ export function createReplayDetector(rules: Rules, report: Report): Detector {
       if (view.payloadWireBytes < PAYLOAD_BYTES_MIN) return;
       const key = KEYS[isFromClient ? 1 : 0];
       const known = flow.memory[key] as number[] | undefined;
-      if (known === undefined) flow.memory[key] = [view.tcpSequence, 1, view.timeUs];
-      else if (known[0] !== view.tcpSequence) {
+      const length = view.payloadWireBytes;
+      if (known === undefined) flow.memory[key] = [view.tcpSequence, 1, view.timeUs, length];
+      else if (known[0] !== view.tcpSequence || known[3] !== length) {
         known[0] = view.tcpSequence;
         known[1] = 1;
         known[2] = view.timeUs;
+        known[3] = length;
       } else {
         known[1] = (known[1] as number) + 1;
-        if (known[1] >= rule.copies) found(flow, isFromClient, known[1], known[2] as number, view.timeUs);
+        const isQuick = view.timeUs - (known[2] as number) < known[1] * COPY_US;
+        if (known[1] >= rule.copies && isQuick)
+          found(flow, isFromClient, known[1], known[2] as number, view.timeUs);
       }
     },
   };
