@@ -11,10 +11,12 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { corpusFiles, corpusPath, describeWithCorpus } from '../../../tests/support/corpus.ts';
 import { Engine } from './engine.ts';
 import { Rig, analyzeCapture, rulesOf } from './engine-testing.ts';
-import { recordsOf, type Packet } from './packet/frame-testing.ts';
+import { WINDOW_FEATURES, windowFeatures } from './feature/window-features.ts';
+import { recordsOf, udp, type Packet } from './packet/frame-testing.ts';
 import type { PacketView } from './packet/packet-view.ts';
 import { PUBLISHER, goose } from './rule/plant/publisher-testing.ts';
 import { SCENARIOS } from './rule/scenarios-testing.ts';
+import { refused } from './rule/traffic-testing.ts';
 
 /** A few packets of many protocols. */
 const SEEDS = [
@@ -210,4 +212,18 @@ describe('an engine that is written down and taken up by another', () => {
       { numRuns: 20 },
     );
   });
+});
+
+it('one packet from the future blinds no window: what comes after it is counted at its own time', () => {
+  const HOUR = 3_600_000_000;
+  const asks = Array.from({ length: 600 }, (_, i) => refused(`10.0.0.7:${2000 + i}`, '10.0.0.2:9010', i * 10_000)).flat(); // prettier-ignore
+  const rateOf = (packets: readonly Packet[]): number => {
+    const { engine } = new Rig().add(packets).finish();
+    const out = new Float64Array(WINDOW_FEATURES.length);
+    windowFeatures(engine.windows, { client: '10.0.0.7', server: '10.0.0.2', serverPort: 9010, doorway: '10.0.0.2 6 9010' }, engine.packetUs, out, 0); // prettier-ignore
+    return out[WINDOW_FEATURES.findIndex(({ name }) => name === 'client_connection_rate')] as number;
+  };
+  const ahead: Packet = { timeUs: HOUR, frame: udp('10.0.0.9:5000', '10.0.0.8:9999') };
+  expect(rateOf(asks)).toBeGreaterThan(10);
+  expect(rateOf([ahead, ...asks])).toBeCloseTo(rateOf(asks), 9);
 });

@@ -36,6 +36,7 @@ export class NetworkList {
       const [address = '', prefix] = network.split('/');
       const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
       const bits = Number(prefix ?? (family === 'ipv6' ? 128 : 32));
+      // IPv4 too: an address may be written as one of IPv6 (::ffff:10.0.0.1).
       this.#list.addSubnet(address, bits, family);
       if (family === 'ipv6') continue;
       const mask = bits === 0 ? 0 : -1 << (32 - bits);

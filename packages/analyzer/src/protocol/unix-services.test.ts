@@ -42,6 +42,9 @@ test('Redis: logins and what is done to the server itself', () => {
   ).toEqual(['>auth', '<auth']);
   expect(talk(redis, [['>', resp('CONFIG', 'SET', 'dir', '/var/spool/cron')], ['<', '+OK\r\n']]).told).toEqual(['>config-set dir /var/spool/cron']); // prettier-ignore
   expect(talk(redis, [['>', resp('CONFIG', 'SET', 'requirepass', SECRET)]]).told).toEqual(['>config-set']);
+  // Beside another setting, and in the next request of the segment.
+  expect(talk(redis, [['>', resp('CONFIG', 'SET', 'dir', '/tmp', 'requirepass', SECRET)]]).told).toEqual(['>config-set']); // prettier-ignore
+  expect(talk(redis, [['>', resp('SLAVEOF', '10.0.0.1', '6379') + resp('AUTH', SECRET)]]).told).toEqual(['>slaveof 10.0.0.1 6379']); // prettier-ignore
   expect(
     talk(redis, [
       ['>', resp('GET', 'tag')],
