@@ -38,6 +38,7 @@ import { createScanDetector } from './network/scan-detector.ts';
 import { createSubscriptionDetector } from './plant/subscription-detector.ts';
 import { createSuspectDetector } from './plant/suspect-detector.ts';
 import { createSwitchingDetector } from './plant/switching-detector.ts';
+import { createTell } from './tell.ts';
 import { createTransferDetector } from './host/transfer-detector.ts';
 import { createUnansweredDetector } from './plant/unanswered-detector.ts';
 import { createViolationDetector } from './plant/violation-detector.ts';
@@ -48,53 +49,54 @@ export function createDetectors(
   rules: Rules,
   internal: NetworkList,
   baseline: SensorBaseline | null,
-  tell: Report,
+  report: Report,
 ): readonly Detector[] {
-  const suspects = createSuspectDetector(rules, tell);
-  const report: Report = (finding, flow) => {
+  const suspects = createSuspectDetector(rules, report);
+  const found: Report = (finding, flow) => {
     suspects.heard(finding);
-    tell(finding, flow);
+    report(finding, flow);
   };
+  const tell = createTell(rules, found);
   return [
-    createScanDetector(rules, internal, report),
-    createFloodDetector(rules, report),
-    createLoginDetector(rules, report),
-    createArpDetector(rules, report),
-    createAccessDetector(rules, internal, report),
-    createBeaconDetector(rules, internal, report),
-    createDnsDetector(rules, report),
-    createDnsSpoofingDetector(rules, report),
-    createIcmpDetector(rules, report),
-    createLateralDetector(rules, report),
-    createDirectoryDetector(rules, report),
-    createDhcpDetector(rules, report),
-    createMalwareDetector(rules, report),
-    createTransferDetector(rules, internal, report),
-    createWebDetector(rules, report),
-    createExploitDetector(rules, report),
-    createEnumerationDetector(rules, report),
-    createViolationDetector(rules, report),
-    createOtDetector(rules, report),
-    createGooseDetector(rules, report),
-    createForgedDetector(rules, report),
-    createMirrorDetector(rules, report),
-    createProbeDetector(rules, report),
-    createNewcomerDetector(rules, report),
-    createOverrideDetector(rules, report),
-    createSwitchingDetector(rules, report),
-    createWalkDetector(rules, report),
-    createRelayDetector(rules, report),
-    createUnansweredDetector(rules, report),
-    createChurnDetector(rules, report),
-    createMessageFloodDetector(rules, report),
-    createResetDetector(rules, report),
-    createSubscriptionDetector(rules, report),
-    createPolicyDetector(rules, internal, report),
-    createDeadServiceDetector(rules, report),
-    createReplayDetector(rules, report),
-    createInjectionDetector(rules, report),
-    createControlDetector(rules, report),
+    createScanDetector(rules, internal, found),
+    createFloodDetector(rules, found),
+    createLoginDetector(rules, found),
+    createArpDetector(rules, found),
+    createAccessDetector(rules, internal, found),
+    createBeaconDetector(rules, internal, found),
+    createDnsDetector(rules, found),
+    createDnsSpoofingDetector(rules, found),
+    createIcmpDetector(rules, found),
+    createLateralDetector(rules, found),
+    createDirectoryDetector(rules, found),
+    createDhcpDetector(rules, found),
+    createMalwareDetector(rules, found),
+    createTransferDetector(rules, internal, found),
+    createWebDetector(rules, found),
+    createExploitDetector(rules, found),
+    createEnumerationDetector(rules, found),
+    createViolationDetector(rules, found),
+    createOtDetector(rules, found),
+    createGooseDetector(rules, found),
+    createForgedDetector(rules, found),
+    createMirrorDetector(rules, found),
+    createProbeDetector(rules, found),
+    createNewcomerDetector(rules, found),
+    createOverrideDetector(rules, found),
+    createSwitchingDetector(rules, found),
+    createWalkDetector(rules, found),
+    createRelayDetector(rules, found),
+    createUnansweredDetector(rules, found),
+    createChurnDetector(rules, found),
+    createMessageFloodDetector(rules, found),
+    createResetDetector(rules, found),
+    createSubscriptionDetector(rules, found),
+    createPolicyDetector(rules, internal, found),
+    createDeadServiceDetector(rules, found),
+    createReplayDetector(rules, found),
+    createInjectionDetector(rules, found),
+    createControlDetector(rules, tell),
     suspects,
-    ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, report)]),
+    ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, found)]),
   ];
 }

@@ -25,8 +25,7 @@ import {
   readNeighbour,
   readRouterAdvertisement,
 } from '../../protocol/neighbour-discovery.ts';
-import { createTell } from './control-tell.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { createDeauthWatch } from './deauth-watch.ts';
 import { createGatewayWatch } from './gateway-watch.ts';
 import { createLeaseWatch } from './lease-watch.ts';
@@ -37,6 +36,7 @@ import { createNeighbourFloodWatch } from './neighbour-flood-watch.ts';
 import { createRouterWatch } from './router-watch.ts';
 import { createRoutingWatch } from './routing-watch.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 import { createSpanningTreeWatch } from './spanning-tree-watch.ts';
 import { createTagWatch } from './tag-watch.ts';
 
@@ -56,8 +56,7 @@ const RIP_RESPONSE = 2;
 const EIGRP_HELLO = 5;
 const OSPF_HELLO = 1;
 
-export function createControlDetector(rules: Rules, report: Report): Detector {
-  const tell = createTell(report);
+export function createControlDetector(rules: Rules, tell: Tell): Detector {
   const macs = createMacWatch(rules, tell);
   const tags = createTagWatch(rules, tell);
   const tree = createSpanningTreeWatch(rules, tell);
@@ -86,7 +85,8 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
           onUdp(view, flow);
           return;
         case PROTO_ICMPV6:
-          if (view.sourcePort >= ROUTER_ADVERTISEMENT && view.sourcePort <= NEIGHBOUR_ADVERTISEMENT) onIcmp6(view, flow); // prettier-ignore
+          if (view.sourcePort >= ROUTER_ADVERTISEMENT && view.sourcePort <= NEIGHBOUR_ADVERTISEMENT)
+            onIcmp6(view, flow);
           return;
         case PROTO_VRRP:
         case PROTO_OSPF:
@@ -133,10 +133,12 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
         onNames(view, flow, 'llmnr');
         return;
       case 520:
-        if (view.destinationPort === 520 && end > at && bytes[at] === RIP_RESPONSE) routing.speaks('rip', sourceOf(view), flow, timeUs); // prettier-ignore
+        if (view.destinationPort === 520 && end > at && bytes[at] === RIP_RESPONSE)
+          routing.speaks('rip', sourceOf(view), flow, timeUs);
         return;
       case 521:
-        if (view.destinationPort === 521 && end > at && bytes[at] === RIP_RESPONSE) routing.speaks('ripng', sourceOf(view), flow, timeUs); // prettier-ignore
+        if (view.destinationPort === 521 && end > at && bytes[at] === RIP_RESPONSE)
+          routing.speaks('ripng', sourceOf(view), flow, timeUs);
         return;
       case 547:
         if (view.destinationPort === 546) onLease6(view, flow);
@@ -203,7 +205,6 @@ export function createControlDetector(rules: Rules, report: Report): Detector {
 function joined(
   watches: Readonly<Record<string, { readonly state: Record<string, unknown> }>>,
 ): Record<string, unknown> {
-  // prettier-ignore
   const state: Record<string, unknown> = {};
   for (const [watch, { state: own }] of Object.entries(watches))
     for (const [name, value] of Object.entries(own)) state[`${watch}.${name}`] = value;

@@ -7,7 +7,7 @@ import type { PacketView } from '../../packet/packet-view.ts';
 import { readParting, reasonText } from '../../protocol/wifi.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
-import type { Tell } from './control-tell.ts';
+import type { Tell } from '../tell.ts';
 
 const NETWORKS_MAX = 4096;
 
@@ -36,23 +36,19 @@ export function createDeauthWatch(rules: Rules, tell: Tell): DeauthWatch {
       const transmitter = formatMac(bytes, parting.transmitterOffset);
       const receivers = memberCount(window);
       const what = parting.isDeauthentication ? 'deauthentication' : 'disassociation';
-      tell(
-        {
-          rule: 'wifi-deauth',
-          title: 'Stations are thrown off a wireless network',
-          severity: rule.severity,
-          technique: 'T0814',
-          protocol: 'wifi',
-          source: transmitter,
-          destination: receiver,
-          evidence: `${window.count} frames in ${seconds(window, timeUs)} end places in the network ${bssid}, of ${receivers} ${receivers === 1 ? 'receiver' : 'receivers'}; the last is a ${what} from ${transmitter} to ${receiver} with reason ${reasonText(parting.reason)}`,
-          group: bssid,
-          scope: { host: transmitter },
-          fromUs: window.startUs,
-          timeUs,
-        },
-        null,
-      );
+      tell(null, {
+        rule: 'wifi-deauth',
+        title: 'Stations are thrown off a wireless network',
+        technique: 'T0814',
+        protocol: 'wifi',
+        source: transmitter,
+        destination: receiver,
+        evidence: `${window.count} frames in ${seconds(window, timeUs)} end places in the network ${bssid}, of ${receivers} ${receivers === 1 ? 'receiver' : 'receivers'}; the last is a ${what} from ${transmitter} to ${receiver} with reason ${reasonText(parting.reason)}`,
+        group: bssid,
+        scope: { host: transmitter },
+        fromUs: Math.min(window.startUs, timeUs),
+        timeUs,
+      });
     },
   };
 }

@@ -5,8 +5,8 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { FirstHop } from '../../protocol/first-hop.ts';
-import type { Tell } from './control-tell.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const GROUPS_MAX = 4096;
 const MEMBERS_MAX = 16_384;
@@ -45,7 +45,14 @@ export function createGatewayWatch(rules: Rules, tell: Tell): GatewayWatch {
       if (group === undefined) {
         if (groups.size >= GROUPS_MAX) dropOldest(groups);
         const { priority, holdUs } = message;
-        groups.set(key, { active: message.isClaim ? sender : '', priority, best: priority, heardUs: timeUs, sinceUs: timeUs, holdUs }); // prettier-ignore
+        groups.set(key, {
+          active: message.isClaim ? sender : '',
+          priority,
+          best: priority,
+          heardUs: timeUs,
+          sinceUs: timeUs,
+          holdUs,
+        });
         return;
       }
       if (message.isResignation && sender === group.active) group.active = '';
@@ -78,21 +85,20 @@ export function createGatewayWatch(rules: Rules, tell: Tell): GatewayWatch {
     const { protocol, address, priority } = message;
     // HSRP's routers speak before they take over. VRRP's wait in silence, so a new voice says little, unless it wants what only the address's owner has.
     const isSure = protocol === 'hsrp' || (priority === PRIORITY_MAX && sender !== address);
-    tell(
-      {
-        rule: 'gateway-takeover',
-        title: 'A newcomer takes the address of the gateway',
-        severity: isSure ? rule.severity : 'low',
-        technique: 'T0830',
-        protocol,
-        source: sender,
-        destination: address,
-        evidence: `${sender}, which was never heard in group ${message.group}, takes ${address} with priority ${priority} from ${group.active}, which has ${group.priority} and is alive`,
-        group: `${protocol} ${message.group} ${address} ${sender}`,
-        scope: { host: sender },
-        timeUs,
-      },
-      flow,
-    );
+    tell(flow, {
+      rule: 'gateway-takeover',
+      title: 'A newcomer takes the address of the gateway',
+      severity: isSure ? rule.severity : 'low',
+      technique: 'T0830',
+      protocol,
+      source: sender,
+      destination: address,
+      port: -1,
+      evidence: `${sender}, which was never heard in group ${message.group}, takes ${address} with priority ${priority} from ${group.active}, which has ${group.priority} and is alive`,
+      group: `${protocol} ${message.group} ${address} ${sender}`,
+      scope: { host: sender },
+      fromUs: timeUs,
+      timeUs,
+    });
   }
 }

@@ -7,9 +7,9 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { PROTO_UDP, type PacketView } from '../../packet/packet-view.ts';
 import { be24 } from '../../protocol/byte-reader.ts';
-import { NOBODY, type Tell } from './control-tell.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import { NOBODY, type Tell } from '../tell.ts';
 
 /** × (a number and its place in a map) = about 3 MiB. */
 const KNOWN_MAX = 65_536;
@@ -60,21 +60,17 @@ export function createMacWatch(rules: Rules, tell: Tell): MacWatch {
     const makers = memberCount(window);
     // Beyond the members that a window tells apart, count is what is left.
     if (makers < rule.addresses / 2 && count < ONE_MAKER_FACTOR * rule.addresses) return;
-    tell(
-      {
-        rule: 'mac-flood',
-        title: 'More MAC addresses than there can be',
-        severity: rule.severity,
-        technique: 'T0842',
-        protocol: 'ethernet',
-        source: '',
-        evidence: `${count} MAC addresses that were never heard, with ${makers} different prefixes, in ${seconds(window, timeUs)}; a switch whose table is full sends every frame to every port`,
-        group: '',
-        scope: NOBODY,
-        fromUs: window.startUs,
-        timeUs,
-      },
-      null,
-    );
+    tell(null, {
+      rule: 'mac-flood',
+      title: 'More MAC addresses than there can be',
+      technique: 'T0842',
+      protocol: 'ethernet',
+      source: '',
+      evidence: `${count} MAC addresses that were never heard, with ${makers} different prefixes, in ${seconds(window, timeUs)}; a switch whose table is full sends every frame to every port`,
+      group: '',
+      scope: NOBODY,
+      fromUs: Math.min(window.startUs, timeUs),
+      timeUs,
+    });
   }
 }

@@ -5,9 +5,9 @@
  */
 import type { Flow } from '../../flow/flow.ts';
 import type { HostAnswer } from '../../protocol/dns.ts';
-import type { Tell } from './control-tell.ts';
 import { KeyedWindows, memberCount, membersOf, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 export type NameProtocol = 'llmnr' | 'netbios-ns' | 'mdns';
 
@@ -20,7 +20,14 @@ const HIDDEN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const NAMES_SHOWN = 4;
 
 export interface NameWatch {
-  answered(protocol: NameProtocol, answer: HostAnswer, sender: string, receiver: string, flow: Flow | null, timeUs: number): void; // prettier-ignore
+  answered(
+    protocol: NameProtocol,
+    answer: HostAnswer,
+    sender: string,
+    receiver: string,
+    flow: Flow | null,
+    timeUs: number,
+  ): void;
   readonly state: Record<string, unknown>;
 }
 
@@ -45,26 +52,24 @@ export function createNameWatch(rules: Rules, tell: Tell): NameWatch {
       const isMany = count > before && count >= rule.names * (isMdns ? MDNS_FACTOR : 1);
       if (!isProxy && !isMany) return;
       const shown = membersOf(window).slice(-NAMES_SHOWN).join(', ');
-      tell(
-        {
-          rule: 'name-poisoning',
-          title: isMany ? 'One host answers for many names' : 'A host says that it is the proxy of all browsers',
-          severity: rule.severity,
-          technique: 'T0830',
-          protocol,
-          source: sender,
-          destination: receiver,
-          port: PORTS[protocol],
-          evidence: isMany
-            ? `${sender} answered that ${answer.address} is ${count} hosts in ${seconds(window, timeUs)}: ${count > NAMES_SHOWN ? '… ' : ''}${shown}`
-            : `${sender} answered that ${answer.address} is ${answer.name}, whom browsers ask for their proxy`,
-          group: `${sender} ${isMany ? 'names' : 'proxy'}`,
-          scope: { host: sender, serverPort: PORTS[protocol] },
-          fromUs: window.startUs,
-          timeUs,
-        },
-        flow,
-      ); // prettier-ignore
+      tell(flow, {
+        rule: 'name-poisoning',
+        title: isMany
+          ? 'One host answers for many names'
+          : 'A host says that it is the proxy of all browsers',
+        technique: 'T0830',
+        protocol,
+        source: sender,
+        destination: receiver,
+        port: PORTS[protocol],
+        evidence: isMany
+          ? `${sender} answered that ${answer.address} is ${count} hosts in ${seconds(window, timeUs)}: ${count > NAMES_SHOWN ? '… ' : ''}${shown}`
+          : `${sender} answered that ${answer.address} is ${answer.name}, whom browsers ask for their proxy`,
+        group: `${sender} ${isMany ? 'names' : 'proxy'}`,
+        scope: { host: sender, serverPort: PORTS[protocol] },
+        fromUs: Math.min(window.startUs, timeUs),
+        timeUs,
+      });
     },
   };
 }

@@ -6,9 +6,16 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { Flow } from '../../flow/flow.ts';
 import { NEIGHBOUR_SOLICITATION, type NeighbourMessage } from '../../protocol/neighbour-discovery.ts';
-import { NOBODY, type Tell } from './control-tell.ts';
-import { addMember, KeyedWindows, memberCount, membersOf, seconds } from '../keyed-window.ts';
+import {
+  addMember,
+  type CountedWindow,
+  KeyedWindows,
+  memberCount,
+  membersOf,
+  seconds,
+} from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import { NOBODY, type Tell, type Told } from '../tell.ts';
 
 const OWNERS_MAX = 16_384;
 const UNSPECIFIED = '::';
@@ -20,8 +27,21 @@ const DENIALS_US = 600_000_000;
 const UNASKED_MIN = 20;
 const POISONED_US = 60_000_000;
 
+interface Spoofed extends Pick<Told, 'evidence' | 'group' | 'timeUs'> {
+  readonly source: string;
+  readonly destination: string;
+}
+
 export interface NdpWatch {
-  message(message: NeighbourMessage, sender: string, receiver: string, linkMac: string, vlan: number, flow: Flow | null, timeUs: number): void; // prettier-ignore
+  message(
+    message: NeighbourMessage,
+    sender: string,
+    receiver: string,
+    linkMac: string,
+    vlan: number,
+    flow: Flow | null,
+    timeUs: number,
+  ): void;
   readonly state: Record<string, unknown>;
 }
 
@@ -68,7 +88,13 @@ export function createNdpWatch(rules: Rules, tell: Tell): NdpWatch {
     const window = changes.add(key, timeUs, mac);
     addMember(window, owner);
     if (window.count < spoofing.changes) return;
-    spoofed(`${address} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, timeUs)}`, address, mac, vlan, flow, window.startUs, timeUs); // prettier-ignore
+    spoofed(flow, window, {
+      source: mac,
+      destination: address,
+      evidence: `${address} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, timeUs)}`,
+      group: key,
+      timeUs,
+    });
   }
 
   function countUnasked(
@@ -81,35 +107,28 @@ export function createNdpWatch(rules: Rules, tell: Tell): NdpWatch {
   ): void {
     const window = unasked.add(`${mac} ${message.target} ${receiver}`, timeUs);
     if (window.count < UNASKED_MIN || !message.isOverride) return;
-    spoofed(`${mac} says ${window.count} times in ${seconds(window, timeUs)} to ${receiver} that it is ${message.target}, and nobody asked`, message.target, mac, vlan, flow, window.startUs, timeUs); // prettier-ignore
+    spoofed(flow, window, {
+      source: mac,
+      destination: message.target,
+      evidence: `${mac} says ${window.count} times in ${seconds(window, timeUs)} to ${receiver} that it is ${message.target}, and nobody asked`,
+      group: `${vlan} ${message.target}`,
+      timeUs,
+    });
   }
 
-  function spoofed(
-    evidence: string,
-    address: string,
-    mac: string,
-    vlan: number,
-    flow: Flow | null,
-    fromUs: number,
-    timeUs: number,
-  ): void {
-    tell(
-      {
-        rule: 'ndp-spoofing',
-        title: 'An IPv6 address is claimed by two machines',
-        severity: spoofing.severity,
-        technique: 'T0830',
-        protocol: 'icmp6',
-        source: mac,
-        destination: address,
-        evidence,
-        group: `${vlan} ${address}`,
-        scope: { host: address },
-        fromUs: Math.max(fromUs, timeUs - POISONED_US),
-        timeUs,
-      },
-      flow,
-    );
+  function spoofed(flow: Flow | null, window: CountedWindow, what: Spoofed): void {
+    const { destination, timeUs } = what;
+    tell(flow, {
+      ...what,
+      rule: 'ndp-spoofing',
+      title: 'An IPv6 address is claimed by two machines',
+      technique: 'T0830',
+      port: -1,
+      protocol: 'icmp6',
+      scope: { host: destination },
+      // So long a cache is believed that was poisoned.
+      fromUs: Math.min(Math.max(window.startUs, timeUs - POISONED_US), timeUs),
+    });
   }
 
   /** Somebody asked whether the address is free, and was told that it is not. */
@@ -128,22 +147,20 @@ export function createNdpWatch(rules: Rules, tell: Tell): NdpWatch {
       denials.add(who, timeUs, message.target);
       const count = memberCount(window);
       if (count === before || count < spoofing.denials) continue;
-      tell(
-        {
-          rule: 'ndp-spoofing',
-          title: 'Every new IPv6 address is said to be taken',
-          severity: spoofing.severity,
-          technique: 'T0814',
-          protocol: 'icmp6',
-          source: mac,
-          evidence: `${mac} said that it has ${message.target}, which ${asker.one} wanted: the ${count}th such address in ${seconds(window, timeUs)}`,
-          group: 'denials',
-          scope: NOBODY,
-          fromUs: window.startUs,
-          timeUs,
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'ndp-spoofing',
+        title: 'Every new IPv6 address is said to be taken',
+        technique: 'T0814',
+        source: mac,
+        destination: '',
+        port: -1,
+        protocol: 'icmp6',
+        evidence: `${mac} said that it has ${message.target}, which ${asker.one} wanted: the ${count}th such address in ${seconds(window, timeUs)}`,
+        group: 'denials',
+        scope: NOBODY,
+        fromUs: Math.min(window.startUs, timeUs),
+        timeUs,
+      });
       return;
     }
   }
@@ -159,21 +176,19 @@ export function createNdpWatch(rules: Rules, tell: Tell): NdpWatch {
     const window = messages.add(`${vlan} ${message.type}`, timeUs, mac);
     if (window.count % floodRule.messages !== 0) return;
     const count = memberCount(window);
-    tell(
-      {
-        rule: 'ndp-flood',
-        title: 'A flood of neighbour discovery',
-        severity: floodRule.severity,
-        technique: 'T0814',
-        protocol: 'icmp6',
-        source: count === 1 ? mac : '',
-        evidence: `${window.count} neighbour ${message.type === NEIGHBOUR_SOLICITATION ? 'solicitations' : 'advertisements'} by ${count} machines in ${seconds(window, timeUs)}`,
-        group: `${vlan} ${message.type}`,
-        scope: NOBODY,
-        fromUs: window.startUs,
-        timeUs,
-      },
-      flow,
-    );
+    tell(flow, {
+      rule: 'ndp-flood',
+      title: 'A flood of neighbour discovery',
+      technique: 'T0814',
+      source: count === 1 ? mac : '',
+      destination: '',
+      port: -1,
+      protocol: 'icmp6',
+      evidence: `${window.count} neighbour ${message.type === NEIGHBOUR_SOLICITATION ? 'solicitations' : 'advertisements'} by ${count} machines in ${seconds(window, timeUs)}`,
+      group: `${vlan} ${message.type}`,
+      scope: NOBODY,
+      fromUs: Math.min(window.startUs, timeUs),
+      timeUs,
+    });
   }
 }

@@ -1,8 +1,7 @@
 /** Neighbours that are made up by the hundred (CDP, LLDP): each takes a place in the memory of whoever listens, until a switch has none left. */
-import type { Tell } from './control-tell.ts';
-import { NOBODY } from './control-tell.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import { NOBODY, type Tell } from '../tell.ts';
 
 export interface NeighbourFloodWatch {
   /** A message that names `device`; -1 names none. */
@@ -22,22 +21,18 @@ export function createNeighbourFloodWatch(rules: Rules, tell: Tell): NeighbourFl
       devices.add(protocol, timeUs, device);
       const count = memberCount(window);
       if (count === before || count % rule.neighbours !== 0) return;
-      tell(
-        {
-          rule: 'discovery-flood',
-          title: 'More neighbours than there can be',
-          severity: rule.severity,
-          technique: 'T0814',
-          protocol,
-          source: '',
-          evidence: `${count} different devices said in ${seconds(window, timeUs)} that they are neighbours`,
-          group: protocol,
-          scope: NOBODY,
-          fromUs: window.startUs,
-          timeUs,
-        },
-        null,
-      );
+      tell(null, {
+        rule: 'discovery-flood',
+        title: 'More neighbours than there can be',
+        technique: 'T0814',
+        protocol,
+        source: '',
+        evidence: `${count} different devices said in ${seconds(window, timeUs)} that they are neighbours`,
+        group: protocol,
+        scope: NOBODY,
+        fromUs: Math.min(window.startUs, timeUs),
+        timeUs,
+      });
     },
   };
 }

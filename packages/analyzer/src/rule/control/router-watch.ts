@@ -4,12 +4,11 @@
  * attack.
  */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
-import type { Severity } from '../../alert/finding.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { RouterAdvertisement } from '../../protocol/neighbour-discovery.ts';
-import { NOBODY, type Tell } from './control-tell.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import { NOBODY, type Tell, type Told } from '../tell.ts';
 
 const ROUTERS_MAX = 1024;
 /** Routers of a segment are all heard in this time: each speaks when it is asked, and hosts ask when they come. */
@@ -21,6 +20,8 @@ const SILENCE_US = 1_800_000_000;
 
 export type Standing = 'router' | 'host' | 'unknown';
 
+type ToldOfRouter = Omit<Told, 'rule' | 'technique' | 'port' | 'protocol' | 'fromUs'>;
+
 interface Router {
   mac: string;
   lifetime: number;
@@ -30,7 +31,14 @@ interface Router {
 }
 
 export interface RouterWatch {
-  advertised(message: RouterAdvertisement, sender: string, mac: string, vlan: number, flow: Flow | null, timeUs: number): void; // prettier-ignore
+  advertised(
+    message: RouterAdvertisement,
+    sender: string,
+    mac: string,
+    vlan: number,
+    flow: Flow | null,
+    timeUs: number,
+  ): void;
   /** Whether hosts of that VLAN were told to send their packets to this address; `unknown` where they were told of no address yet. */
   standing(address: string, vlan: number): Standing;
   readonly state: Record<string, unknown>;
@@ -70,7 +78,17 @@ export function createRouterWatch(rules: Rules, tell: Tell): RouterWatch {
         const isEnd = message.lifetime === 0 && known.lifetime > 0;
         const window = moves.add(key, timeUs, mac);
         if (isEnd || window.count >= MOVES_MIN)
-          found(isEnd ? 'Somebody else says that a router is none any more' : 'A router’s advertisements come from two machines', `${mac} speaks for ${sender}, which is ${known.mac}${isEnd ? `, and ends its time as a router` : ''}`, mac, sender, `moved ${key}`, { host: sender }, flow, timeUs); // prettier-ignore
+          told(flow, {
+            title: isEnd
+              ? 'Somebody else says that a router is none any more'
+              : 'A router’s advertisements come from two machines',
+            source: mac,
+            destination: sender,
+            evidence: `${mac} speaks for ${sender}, which is ${known.mac}${isEnd ? `, and ends its time as a router` : ''}`,
+            group: `moved ${key}`,
+            scope: { host: sender },
+            timeUs,
+          });
         // Its own advertisements go on to be believed.
         if (isEnd) return;
       }
@@ -94,7 +112,15 @@ export function createRouterWatch(rules: Rules, tell: Tell): RouterWatch {
       prefixes.add(key, timeUs, prefix);
       const count = memberCount(window);
       if (count > before && count % rule.prefixes === 0)
-        found('A router announces more networks than there can be', `${sender} announced ${count} prefixes in ${seconds(window, timeUs)}; each gives every host an address more`, sender, '', `prefixes ${key}`, { host: sender }, flow, timeUs); // prettier-ignore
+        told(flow, {
+          title: 'A router announces more networks than there can be',
+          source: sender,
+          destination: '',
+          evidence: `${sender} announced ${count} prefixes in ${seconds(window, timeUs)}; each gives every host an address more`,
+          group: `prefixes ${key}`,
+          scope: { host: sender },
+          timeUs,
+        });
     }
   }
 
@@ -111,7 +137,15 @@ export function createRouterWatch(rules: Rules, tell: Tell): RouterWatch {
     newcomers.add(`${vlan}`, timeUs, mac);
     const count = memberCount(window);
     if (count > before && count % rule.routers === 0)
-      found('More routers than there can be', `${count} machines that were never heard said in ${seconds(window, timeUs)} that they are routers`, '', '', `flood ${vlan}`, NOBODY, flow, timeUs); // prettier-ignore
+      told(flow, {
+        title: 'More routers than there can be',
+        source: '',
+        destination: '',
+        evidence: `${count} machines that were never heard said in ${seconds(window, timeUs)} that they are routers`,
+        group: `flood ${vlan}`,
+        scope: NOBODY,
+        timeUs,
+      });
     // A flood is told as one.
     if (message.lifetime === 0 || count > 2) return;
     let best: Router | undefined;
@@ -126,21 +160,29 @@ export function createRouterWatch(rules: Rules, tell: Tell): RouterWatch {
     }
     if (best === undefined) return;
     const isPreferred = message.preference > best.preference;
-    found(isPreferred ? 'A newcomer says that it is the router to prefer' : 'A second router announces itself', `${sender} (${mac}) says that it is a router${isPreferred ? ' and to be preferred' : ''}, as ${bestAddress} (${best.mac}) is`, sender, bestAddress, `second ${vlan} ${sender}`, { host: sender }, flow, timeUs, isPreferred ? rule.severity : 'low'); // prettier-ignore
+    told(flow, {
+      title: isPreferred
+        ? 'A newcomer says that it is the router to prefer'
+        : 'A second router announces itself',
+      severity: isPreferred ? rule.severity : 'low',
+      source: sender,
+      destination: bestAddress,
+      evidence: `${sender} (${mac}) says that it is a router${isPreferred ? ' and to be preferred' : ''}, as ${bestAddress} (${best.mac}) is`,
+      group: `second ${vlan} ${sender}`,
+      scope: { host: sender },
+      timeUs,
+    });
   }
 
-  function found(
-    title: string,
-    evidence: string,
-    source: string,
-    destination: string,
-    group: string,
-    scope: { readonly host?: string; readonly client?: string },
-    flow: Flow | null,
-    timeUs: number,
-    severity: Severity = rule.severity,
-  ): void {
+  function told(flow: Flow | null, what: ToldOfRouter): void {
     if (!rule.enabled) return;
-    tell({ rule: 'rogue-router', title, severity, technique: 'T0830', protocol: 'icmp6', source, destination, evidence, group, scope, timeUs }, flow); // prettier-ignore
+    tell(flow, {
+      ...what,
+      rule: 'rogue-router',
+      technique: 'T0830',
+      port: -1,
+      protocol: 'icmp6',
+      fromUs: what.timeUs,
+    });
   }
 }

@@ -1,8 +1,8 @@
 /** Who takes part in the exchange of routes (RIP, OSPF, EIGRP). The speakers of the first ten minutes are those of the plant; one that comes later may be a new router, or a host that wants packets to come its way. */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { Flow } from '../../flow/flow.ts';
-import type { Tell } from './control-tell.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const SPEAKERS_MAX = 4096;
 const LEARNING_US = 600_000_000;
@@ -27,21 +27,20 @@ export function createRoutingWatch(rules: Rules, tell: Tell): RoutingWatch {
       speakers.set(protocol, sinceUs ?? timeUs);
       speakers.set(key, timeUs);
       if (!rule.enabled || sinceUs === undefined || timeUs - sinceUs < LEARNING_US) return;
-      tell(
-        {
-          rule: 'routing-newcomer',
-          title: 'A newcomer takes part in the exchange of routes',
-          severity: rule.severity,
-          technique: 'T0830',
-          protocol,
-          source: speaker,
-          evidence: `${speaker} speaks ${protocol} for the first time, ${Math.round((timeUs - sinceUs) / 60e6)} minutes after its first speaker`,
-          group: key,
-          scope: { client: speaker, protocol: flow?.protocol ?? -1 },
-          timeUs,
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'routing-newcomer',
+        title: 'A newcomer takes part in the exchange of routes',
+        technique: 'T0830',
+        protocol,
+        source: speaker,
+        destination: '',
+        port: -1,
+        evidence: `${speaker} speaks ${protocol} for the first time, ${Math.round((timeUs - sinceUs) / 60e6)} minutes after its first speaker`,
+        group: key,
+        scope: { client: speaker, protocol: flow?.protocol ?? -1 },
+        fromUs: timeUs,
+        timeUs,
+      });
     },
   };
 }

@@ -6,9 +6,9 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { PacketView } from '../../packet/packet-view.ts';
 import { bridgeMac, bridgeText, readBpdu, type Bpdu } from '../../protocol/bpdu.ts';
-import { NOBODY, type Tell } from './control-tell.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import { NOBODY, type Tell } from '../tell.ts';
 
 const TREES_MAX = 1024;
 const BRIDGES_MAX = 16_384;
@@ -81,28 +81,38 @@ export function createSpanningTreeWatch(rules: Rules, tell: Tell): SpanningTreeW
   function takeOver(key: string, tree: Tree, root: string, mac: string, nowUs: number): void {
     if (!rootRule.enabled) return;
     const isKnown = bridges.has(`${key} ${bridgeMac(root)}`);
-    tell(
-      {
-        rule: 'stp-root',
-        title: isKnown ? 'A switch is given a better claim to be the root' : 'A newcomer says that it is the root of the switches',
-        severity: isKnown ? 'low' : rootRule.severity,
-        technique: 'T0830',
-        protocol: 'stp',
-        source: mac,
-        destination: bridgeMac(tree.root),
-        evidence: `${mac} says that the root is ${bridgeText(root)}${isKnown ? '' : ', a bridge that was never heard'}; it was ${bridgeText(tree.root)}`,
-        group: `${key} ${isKnown ? 'known' : 'new'}`,
-        scope: { host: mac },
-        timeUs: nowUs,
-      },
-      null,
-    ); // prettier-ignore
+    tell(null, {
+      rule: 'stp-root',
+      title: isKnown
+        ? 'A switch is given a better claim to be the root'
+        : 'A newcomer says that it is the root of the switches',
+      severity: isKnown ? 'low' : rootRule.severity,
+      technique: 'T0830',
+      protocol: 'stp',
+      source: mac,
+      destination: bridgeMac(tree.root),
+      evidence: `${mac} says that the root is ${bridgeText(root)}${isKnown ? '' : ', a bridge that was never heard'}; it was ${bridgeText(tree.root)}`,
+      group: `${key} ${isKnown ? 'known' : 'new'}`,
+      scope: { host: mac },
+      timeUs: nowUs,
+    });
   }
 
   function countChange(key: string, mac: string, nowUs: number): void {
     const window = changes.add(key, nowUs, mac);
     if (!floodRule.enabled || window.count % floodRule.changes !== 0) return;
-    flood(`changes ${key}`, 'Changes of the switches’ tree, one after the other', `${window.count} topology changes in ${seconds(window, nowUs)}, the last from ${mac}; at each the switches forget where everybody is`, mac, window.startUs, nowUs); // prettier-ignore
+    tell(null, {
+      rule: 'stp-flood',
+      title: 'Changes of the switches’ tree, one after the other',
+      technique: 'T0814',
+      protocol: 'stp',
+      source: mac,
+      evidence: `${window.count} topology changes in ${seconds(window, nowUs)}, the last from ${mac}; at each the switches forget where everybody is`,
+      group: `changes ${key}`,
+      scope: { host: mac },
+      fromUs: Math.min(window.startUs, nowUs),
+      timeUs: nowUs,
+    });
   }
 
   function countSender(key: string, { bridge }: Bpdu, nowUs: number): void {
@@ -111,18 +121,17 @@ export function createSpanningTreeWatch(rules: Rules, tell: Tell): SpanningTreeW
     senders.add(key, nowUs, bridge);
     const count = memberCount(window);
     if (!floodRule.enabled || count === before || count % floodRule.bridges !== 0) return;
-    flood(`bridges ${key}`, 'More bridges than there can be', `${count} different bridges spoke in ${seconds(window, nowUs)}`, '', window.startUs, nowUs); // prettier-ignore
-  }
-
-  function flood(
-    group: string,
-    title: string,
-    evidence: string,
-    source: string,
-    fromUs: number,
-    timeUs: number,
-  ): void {
-    const scope = source === '' ? NOBODY : { host: source };
-    tell({ rule: 'stp-flood', title, severity: floodRule.severity, technique: 'T0814', protocol: 'stp', source, evidence, group, scope, fromUs, timeUs }, null); // prettier-ignore
+    tell(null, {
+      rule: 'stp-flood',
+      title: 'More bridges than there can be',
+      technique: 'T0814',
+      protocol: 'stp',
+      source: '',
+      evidence: `${count} different bridges spoke in ${seconds(window, nowUs)}`,
+      group: `bridges ${key}`,
+      scope: NOBODY,
+      fromUs: Math.min(window.startUs, nowUs),
+      timeUs: nowUs,
+    });
   }
 }

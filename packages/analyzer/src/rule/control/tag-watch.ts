@@ -9,9 +9,9 @@ import type { Flow } from '../../flow/flow.ts';
 import type { PacketView } from '../../packet/packet-view.ts';
 import { be16 } from '../../protocol/byte-reader.ts';
 import { dtpStatus } from '../../protocol/link-neighbour.ts';
-import type { Tell } from './control-tell.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const ETHERTYPE_VLAN = 0x8100;
 /** An answer, and a provider's other end, come sooner. */
@@ -66,23 +66,19 @@ export function createTagWatch(rules: Rules, tell: Tell): TagWatch {
       const mac = formatMac(bytes, source);
       const window = doubled.add(key, timeUs, mac);
       if (memberCount(window) > 1 || window.count < rule.frames || timeUs - window.startUs < ALONE_US) return;
-      tell(
-        {
-          rule: 'vlan-hopping',
-          title: 'Frames with two VLAN tags, and nobody answers',
-          severity: rule.severity,
-          technique: 'T0866',
-          protocol: 'ethernet',
-          source: mac,
-          destination: flow?.server ?? '',
-          evidence: `${mac} sent ${window.count} frames in VLAN ${outer} with a second tag for VLAN ${inner} in ${seconds(window, timeUs)}, and nobody else did`,
-          group: `${mac} ${outer}`,
-          scope: { host: mac },
-          fromUs: window.startUs,
-          timeUs,
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'vlan-hopping',
+        title: 'Frames with two VLAN tags, and nobody answers',
+        technique: 'T0866',
+        protocol: 'ethernet',
+        source: mac,
+        port: -1,
+        evidence: `${mac} sent ${window.count} frames in VLAN ${outer} with a second tag for VLAN ${inner} in ${seconds(window, timeUs)}, and nobody else did`,
+        group: `${mac} ${outer}`,
+        scope: { host: mac },
+        fromUs: Math.min(window.startUs, timeUs),
+        timeUs,
+      });
     },
 
     negotiation(view, at, mac) {
@@ -90,22 +86,19 @@ export function createTagWatch(rules: Rules, tell: Tell): TagWatch {
       const maker = vendorOf(mac);
       if (SWITCH_MAKERS.test(maker)) return;
       if (!WANTS_TRUNK.has(dtpStatus(view.bytes, at + SNAP_BYTES, view.end))) return;
-      tell(
-        {
-          rule: 'vlan-hopping',
-          title: 'A host wants a trunk',
-          // An address of nobody's may be a virtual switch's.
-          severity: maker === '' || maker === '(local)' ? rule.severity : rule.negotiation_severity,
-          technique: 'T0842',
-          protocol: 'dtp',
-          source: mac,
-          evidence: `${mac}${maker === '' || maker === '(local)' ? '' : ` (${maker})`}, which is no switch by its address and by what else it says, asks its switch for a trunk, on which all VLANs are heard`,
-          group: `${mac} dtp`,
-          scope: { host: mac },
-          timeUs: view.timeUs,
-        },
-        null,
-      );
+      tell(null, {
+        rule: 'vlan-hopping',
+        title: 'A host wants a trunk',
+        // An address of nobody's may be a virtual switch's.
+        severity: maker === '' || maker === '(local)' ? rule.severity : rule.negotiation_severity,
+        technique: 'T0842',
+        protocol: 'dtp',
+        source: mac,
+        evidence: `${mac}${maker === '' || maker === '(local)' ? '' : ` (${maker})`}, which is no switch by its address and by what else it says, asks its switch for a trunk, on which all VLANs are heard`,
+        group: `${mac} dtp`,
+        scope: { host: mac },
+        timeUs: view.timeUs,
+      });
     },
   };
 }
