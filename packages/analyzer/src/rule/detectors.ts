@@ -51,7 +51,7 @@ export function createDetectors(
   baseline: SensorBaseline | null,
   report: Report,
 ): readonly Detector[] {
-  const suspects = createSuspectDetector(rules, report);
+  const suspects = createSuspectDetector(rules, createTell(rules, report));
   const found: Report = (finding, flow) => {
     suspects.heard(finding);
     report(finding, flow);
@@ -75,28 +75,28 @@ export function createDetectors(
     createWebDetector(rules, found),
     createExploitDetector(rules, found),
     createEnumerationDetector(rules, found),
-    createViolationDetector(rules, found),
-    createOtDetector(rules, found),
-    createGooseDetector(rules, found),
-    createForgedDetector(rules, found),
+    createViolationDetector(rules, tell),
+    createOtDetector(rules, tell),
+    createGooseDetector(rules, tell),
+    createForgedDetector(rules, tell),
     createMirrorDetector(rules, found),
-    createProbeDetector(rules, found),
-    createNewcomerDetector(rules, found),
-    createOverrideDetector(rules, found),
-    createSwitchingDetector(rules, found),
-    createWalkDetector(rules, found),
-    createRelayDetector(rules, found),
-    createUnansweredDetector(rules, found),
-    createChurnDetector(rules, found),
-    createMessageFloodDetector(rules, found),
+    createProbeDetector(rules, tell),
+    createNewcomerDetector(rules, tell),
+    createOverrideDetector(rules, tell),
+    createSwitchingDetector(rules, tell),
+    createWalkDetector(rules, tell),
+    createRelayDetector(rules, tell),
+    createUnansweredDetector(rules, tell),
+    createChurnDetector(rules, tell),
+    createMessageFloodDetector(rules, tell),
     createResetDetector(rules, found),
-    createSubscriptionDetector(rules, found),
+    createSubscriptionDetector(rules, tell),
     createPolicyDetector(rules, internal, found),
     createDeadServiceDetector(rules, found),
-    createReplayDetector(rules, found),
+    createReplayDetector(rules, tell),
     createInjectionDetector(rules, found),
     createControlDetector(rules, tell),
     suspects,
-    ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, found)]),
+    ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, tell)]),
   ];
 }

@@ -2,84 +2,27 @@
 import { deserialize, serialize } from 'node:v8';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { freeze, type SensorBaseline } from '../../asset/baseline.ts';
 import { Rig, rulesOf } from '../../engine-testing.ts';
 import { icmp, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
 import { connection, knock, modbus } from '../traffic-testing.ts';
-
-const SECOND = 1_000_000;
-const HMI = '10.0.0.1';
-const PLC = '10.0.0.2';
-const ENGINEERING = '10.0.0.3';
-const STRANGER = '10.0.0.66';
-const READ = 3;
-const WRITE_ONE = 6;
-
-let transactions = 0;
-
-/** One Modbus request and its answer on a connection of their own. */
-function exchange(
-  client: string,
-  server: string,
-  timeUs: number,
-  request: number[],
-  answer: number[],
-  port = 502,
-): Packet[] {
-  const number = transactions++ % 60_000;
-  return connection(
-    `${client}:${1024 + number}`,
-    `${server}:${port}`,
-    [
-      ['>', modbus(number, ...request)],
-      ['<', modbus(number, ...answer)],
-    ],
-    timeUs,
-  );
-}
-
-/** Reads register 10, whose value is `value`. */
-function read(client: string, server: string, timeUs: number, value = 0, port = 502): Packet[] {
-  return exchange(client, server, timeUs, [READ, 0, 10, 0, 1], [READ, 2, value >> 8, value & 255], port);
-}
-
-function write(client: string, server: string, timeUs: number, register = 10, value = 5): Packet[] {
-  const body = [WRITE_ONE, 0, register, value >> 8, value & 255];
-  return exchange(client, server, timeUs, body, body);
-}
-
-/** A reading every `periodUs` from `fromUs` until `toUs`. */
-function polls(client: string, server: string, fromUs: number, toUs: number, periodUs = SECOND): Packet[] {
-  const packets: Packet[] = [];
-  for (let at = fromUs; at < toUs; at += periodUs) packets.push(...read(client, server, at));
-  return packets;
-}
-
-function inOrder(...lists: readonly Packet[][]): Packet[] {
-  return lists.flat().sort((a, b) => a.timeUs - b.timeUs);
-}
-
-function learnt(packets: readonly Packet[], rules: object = {}): SensorBaseline {
-  const { inventory, internal } = new Rig({ rules }).add(packets).finish().engine;
-  // As it is read from a file.
-  return JSON.parse(JSON.stringify(freeze(inventory, internal))) as SensorBaseline;
-}
-
-function told(rig: Rig): string[] {
-  return rig.rules.filter((rule) => rule.startsWith('baseline-'));
-}
-
-/** The rules of the baseline that speak about `packets`. */
-function deviations(baseline: SensorBaseline, packets: readonly Packet[], rules: object = {}): string[] {
-  return told(new Rig({ baseline, rules }).add(packets).finish());
-}
-
-/** A minute of an ordinary day: the HMI reads each second, the engineering station writes now and then. */
-const day = inOrder(
-  polls(HMI, PLC, 0, 60 * SECOND),
-  [0, 20, 40].flatMap((second) => write(ENGINEERING, PLC, second * SECOND + 500_000)),
-);
-const plant = learnt(day);
+import {
+  SECOND,
+  HMI,
+  PLC,
+  ENGINEERING,
+  STRANGER,
+  READ,
+  day,
+  deviations,
+  exchange,
+  inOrder,
+  learnt,
+  plant,
+  polls,
+  read,
+  told,
+  write,
+} from './baseline-testing.ts';
 
 it('an ordinary day is silent when it comes again, at once and a day later', () => {
   expect(deviations(plant, day)).toEqual([]);
@@ -196,116 +139,6 @@ describe('a program', () => {
     expect(told(rig)).toEqual(['baseline-program']);
     expect(rig.alert('baseline-program')).toMatchObject({ source: ENGINEERING, destination: PLC, severity: 'high', technique: 'T0843' }); // prettier-ignore
     expect(deviations(learnt(inOrder(day, download)), download)).toEqual([]);
-  });
-});
-
-describe('a value', () => {
-  const ranged = learnt([100, 150, 120, 180, 200].flatMap((value, i) => read(HMI, PLC, i * SECOND, value)));
-  const speaks = (value: number, rules: object = {}): string[] => deviations(ranged, read(HMI, PLC, 0, value), rules); // prettier-ignore
-
-  it('inside its range, or beyond it by less than the margin, is silent', () => {
-    for (const value of [100, 200, 133, 90, 210]) expect(speaks(value), String(value)).toEqual([]);
-  });
-
-  it('outside speaks, on both sides', () => {
-    for (const value of [89, 211, 0, 65_535])
-      expect(speaks(value), String(value)).toEqual(['baseline-value']);
-    const rig = new Rig({ baseline: ranged }).add(read(HMI, PLC, 0, 250));
-    expect(rig.alert('baseline-value')).toMatchObject({ source: HMI, destination: PLC, severity: 'medium', technique: 'T0836' }); // prettier-ignore
-    expect(rig.alert('baseline-value')?.evidence).toContain('is 250; the baseline knows 100 to 200');
-  });
-
-  it('has the margin that the rules give it', () => {
-    expect(speaks(200, { baseline_value: { margin: 0 } })).toEqual([]);
-    expect(speaks(201, { baseline_value: { margin: 0 } })).toEqual(['baseline-value']);
-    expect(speaks(300, { baseline_value: { margin: 1 } })).toEqual([]);
-    expect(speaks(301, { baseline_value: { margin: 1 } })).toEqual(['baseline-value']);
-  });
-
-  it('that never changed has no margin', () => {
-    const constant = learnt([0, 1, 2, 3, 4].flatMap((i) => read(HMI, PLC, i * SECOND, 7)));
-    expect(deviations(constant, read(HMI, PLC, 0, 7))).toEqual([]);
-    expect(deviations(constant, read(HMI, PLC, 0, 8))).toEqual(['baseline-value']);
-  });
-
-  it('that was seen a few times only has no range yet', () => {
-    const fresh = learnt([0, 1, 2].flatMap((i) => read(HMI, PLC, i * SECOND, 7)));
-    expect(deviations(fresh, read(HMI, PLC, 0, 500))).toEqual([]);
-  });
-
-  it('of an operation without values is never compared', () => {
-    const blind = learnt(connection(`${HMI}:4000`, `${PLC}:502`, [['>', modbus(1, READ, 0, 10, 0, 1)]], 0));
-    expect(blind.pairs[0]?.operations[0]).toMatchObject({ min: null, max: null });
-    expect(deviations(blind, read(HMI, PLC, 0, 9))).toEqual([]);
-  });
-});
-
-describe('a rhythm', () => {
-  const at = (periodUs: number, rules: object = {}): string[] => deviations(plant, polls(HMI, PLC, 0, 30 * periodUs, periodUs), rules); // prettier-ignore
-
-  it('that stays, or changes by less than the factor, is silent', () => {
-    for (const period of [SECOND, 2.9 * SECOND, 0.35 * SECOND])
-      expect(at(period), String(period)).toEqual([]);
-  });
-
-  it('that becomes faster or slower speaks', () => {
-    for (const period of [0.3 * SECOND, 3.1 * SECOND]) expect(at(period), String(period)).toEqual(['baseline-cycle']); // prettier-ignore
-    expect(at(1.5 * SECOND, { baseline_cycle: { factor: 1.2 } })).toEqual(['baseline-cycle']);
-  });
-
-  it('needs a few repetitions: ten gaps, and not one fewer', () => {
-    const fast = (count: number): string[] => deviations(plant, polls(HMI, PLC, 0, count * 100_000, 100_000));
-    expect([fast(10), fast(11)]).toEqual([[], ['baseline-cycle']]);
-  });
-
-  it('that was none while it was learnt is never missed', () => {
-    const irregular = learnt(Array.from({ length: 40 }, (_, i) => read(HMI, PLC, i * i * SECOND)).flat());
-    expect(deviations(irregular, polls(HMI, PLC, 0, 3 * SECOND, 100_000))).toEqual([]);
-    const few = learnt(polls(HMI, PLC, 0, 19 * SECOND));
-    expect(deviations(few, polls(HMI, PLC, 0, 3 * SECOND, 100_000))).toEqual([]);
-  });
-});
-
-describe('a device', () => {
-  /** Others go on talking: somebody must be heard, or the sensor is deaf. */
-  const [other, others] = ['10.0.0.8', '10.0.0.9'];
-  const watched = learnt(inOrder(polls(HMI, PLC, 0, 60 * SECOND), polls(other, others, 0, 60 * SECOND)));
-  const silence = (rig: Rig) =>
-    [...rig.alerts.values()].filter(({ rule }) => rule === 'baseline-silent-device');
-  const noise = (fromUs: number, toUs: number): Packet[] => polls(other, others, fromUs, toUs);
-
-  it('that falls silent is told once; when it speaks and falls silent again, again', () => {
-    const rig = new Rig({ baseline: watched });
-    rig.add(inOrder(polls(HMI, PLC, 0, 30 * SECOND), noise(0, 80 * SECOND)));
-    expect(silence(rig)).toEqual([]);
-    rig.add(noise(80 * SECOND, 300 * SECOND));
-    expect(silence(rig).map(({ source, count }) => [source, count]).sort()).toEqual([[HMI, 1], [PLC, 1]]); // prettier-ignore
-    expect(rig.alert('baseline-silent-device')).toMatchObject({ severity: 'medium', technique: 'T0815', port: -1 }); // prettier-ignore
-    rig.add(inOrder(polls(HMI, PLC, 300 * SECOND, 330 * SECOND), noise(300 * SECOND, 600 * SECOND)));
-    expect(silence(rig).map(({ source, count }) => [source, count]).sort()).toEqual([[HMI, 2], [PLC, 2]]); // prettier-ignore
-  });
-
-  it('has been silent for a while before: what is usual is allowed, times the factor', () => {
-    const slow = learnt(inOrder(polls(HMI, PLC, 0, 1200 * SECOND, 60 * SECOND), noise(0, 60 * SECOND)));
-    expect(slow.hosts.find(({ address }) => address === PLC)?.silence_us).toBeGreaterThan(59 * SECOND);
-    const after = (seconds: number, rules: object = {}): Rig => new Rig({ baseline: slow, rules }).add(inOrder(read(HMI, PLC, 0), noise(0, seconds * SECOND))); // prettier-ignore
-    expect(silence(after(290))).toEqual([]);
-    expect(silence(after(320))).toHaveLength(2);
-    expect(silence(after(150, { baseline_silent_device: { factor: 2 } }))).toHaveLength(2);
-  });
-
-  it('that was rarely heard has no habit of talking', () => {
-    const rare = learnt(inOrder(read(HMI, PLC, 0), noise(0, 60 * SECOND)));
-    expect(silence(new Rig({ baseline: rare }).add(inOrder(read(HMI, PLC, 0), noise(0, 600 * SECOND))))).toEqual([]); // prettier-ignore
-  });
-
-  it('is not silent while nobody was heard: a hole in the capture is no alert for each host of the plant', () => {
-    const rig = new Rig({ baseline: watched });
-    rig.add(inOrder(polls(HMI, PLC, 0, 30 * SECOND), noise(0, 30 * SECOND)));
-    rig.add(inOrder(noise(4000 * SECOND, 4030 * SECOND), polls(HMI, PLC, 4005 * SECOND, 4030 * SECOND)));
-    expect(silence(rig)).toEqual([]);
-    rig.add(noise(4030 * SECOND, 4200 * SECOND));
-    expect(silence(rig)).toHaveLength(2);
   });
 });
 

@@ -5,10 +5,13 @@
 import type { BaselineOperation, SensorBaseline } from '../../asset/baseline.ts';
 import { OT_SERVICES, operationKey, serviceName } from '../../asset/inventory.ts';
 import { isGroupAddress, type NetworkList } from '../../asset/networks.ts';
-import type { Severity } from '../../alert/finding.ts';
 import type { Flow } from '../../flow/flow.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Operation } from '../../protocol/dissector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { RuleName, Seen, Tell } from '../tell.ts';
+import { CHANGES, knownPairs, type KnownPair } from './known-pairs.ts';
+import { createSilenceWatch } from './silence-watch.ts';
 
 /** A rhythm is one when its gaps differ by less than this, deviation over mean, in so many repetitions. */
 const RHYTHM_JITTER = 0.3;
@@ -16,18 +19,9 @@ const RHYTHM_COUNT = 20;
 const VALUES_MIN = 5;
 /** Gaps that are averaged before a rhythm is called changed. */
 const RHYTHM_GAPS = 10;
-/** A host that was heard less often has no habit of talking. */
-const TALKATIVE_PACKETS = 50;
-const SILENCE_US_MIN = 60_000_000;
-const SILENCE_CHECK_US = 10_000_000;
-const DEAF_US = 30_000_000;
 const TRACKED_MAX = 65_536;
-
-interface KnownPair {
-  readonly operations: ReadonlyMap<string, BaselineOperation>;
-  /** It changed something at the server before. */
-  readonly hasWritten: boolean;
-}
+/** A plant does what it always did. */
+const SCORE = 0.9;
 
 interface Rhythm {
   lastUs: number;
@@ -35,78 +29,73 @@ interface Rhythm {
   sum: number;
 }
 
-type BaselineRule = Extract<keyof Rules, `baseline_${string}`>;
+/** What is found in a single operation. */
+type OperationRule = Extract<
+  RuleName,
+  'baseline-program' | 'baseline-new-write' | 'baseline-new-operation' | 'baseline-value' | 'baseline-cycle'
+>;
+
+type OperationSeen = Omit<Seen, 'rule'> & { readonly rule: OperationRule; readonly group?: string };
 
 export function createBaselineDetector(
   rules: Rules,
   internal: NetworkList,
   baseline: SensorBaseline,
-  report: Report,
+  tell: Tell,
 ): Detector {
   const hosts = new Map(baseline.hosts.map((host) => [host.address, host]));
-  const pairs = new Map<string, KnownPair>();
-  for (const { client, server, service, port, operations } of baseline.pairs)
-    // Two lines of a baseline may share a service (EtherNet/IP on TCP and UDP) or a port: what either knows is known.
-    for (const what of [service, String(port)]) {
-      const key = `${client} ${server} ${what}`;
-      pairs.set(key, merged(pairs.get(key), operations));
-    }
-  /** When a host was heard last. */
-  const heard = new Map<string, number>();
+  const pairs = knownPairs(baseline);
+  const silence = createSilenceWatch(rules, hosts, tell);
   const rhythms = new Map<string, Rhythm>();
-  const clock = new Map<string, number>();
-
-  function found(
-    rule: BaselineRule,
-    title: string,
-    technique: string,
-    flow: Flow | null,
-    about: { source: string; destination: string; group: string; timeUs: number },
-    evidence: string,
-    severity: Severity = rules[rule].severity,
-  ): void {
-    if (!rules[rule].enabled) return;
-    const { source, destination, group, timeUs } = about;
-    report(
-      {
-        rule: rule.replaceAll('_', '-'),
-        title,
-        severity,
-        score: 0.9,
-        technique,
-        timeUs,
-        source,
-        destination,
-        port: flow?.serverPort ?? -1,
-        protocol: flow === null ? '' : serviceName(flow),
-        evidence,
-        group,
-        scope: {
-          ...(rule === 'baseline_new_host' ? { host: source } : { client: source, ...(destination === '' ? {} : { server: destination }) }), // prettier-ignore
-          fromUs: flow?.startUs ?? timeUs,
-          toUs: timeUs,
-        },
-      },
-      flow,
-    );
-  }
+  const isEnabled: Readonly<Record<OperationRule, boolean>> = {
+    'baseline-program': rules.baseline_program.enabled,
+    'baseline-new-write': rules.baseline_new_write.enabled,
+    'baseline-new-operation': rules.baseline_new_operation.enabled,
+    'baseline-value': rules.baseline_value.enabled,
+    'baseline-cycle': rules.baseline_cycle.enabled,
+  };
 
   function newHost(flow: Flow, address: string, nowUs: number): boolean {
     if (hosts.has(address) || isGroupAddress(address) || !internal.has(address)) return false;
-    found('baseline_new_host', 'A host that was never here', 'T0848', flow, { source: address, destination: '', group: address, timeUs: nowUs }, `${address} is not among the ${hosts.size} hosts of the baseline`); // prettier-ignore
+    if (rules.baseline_new_host.enabled)
+      tell(flow, {
+        rule: 'baseline-new-host',
+        title: 'A host that was never here',
+        score: SCORE,
+        technique: 'T0848',
+        source: address,
+        destination: '',
+        protocol: serviceName(flow),
+        evidence: `${address} is not among the ${hosts.size} hosts of the baseline`,
+        group: address,
+        scope: { host: address },
+        timeUs: nowUs,
+      });
     return true;
   }
 
   return {
-    state: { heard, rhythms, clock },
+    state: { ...silence.state, rhythms },
 
     flowStarted(flow, view) {
       const nowUs = view.timeUs;
       // Of a conversation that begins with an answer only the server was heard: its client may be nobody.
       const isNew = newHost(flow, flow.wasReversed ? flow.server : flow.client, nowUs);
       if (isNew || isGroupAddress(flow.server)) return;
-      if (pairs.has(`${flow.client} ${flow.server} ${flow.serverPort}`)) return;
-      found('baseline_new_pair', 'Two hosts that never talked like this', 'T0846', flow, { source: flow.client, destination: flow.server, group: `${flow.client} ${flow.server} ${flow.serverPort}`, timeUs: nowUs }, `${flow.client} goes to ${flow.server} ${serviceName(flow)}, which is not in the baseline`); // prettier-ignore
+      const { client, server } = flow;
+      const pair = `${client} ${server} ${flow.serverPort}`;
+      if (pairs.has(pair) || !rules.baseline_new_pair.enabled) return;
+      tell(flow, {
+        rule: 'baseline-new-pair',
+        title: 'Two hosts that never talked like this',
+        score: SCORE,
+        technique: 'T0846',
+        protocol: serviceName(flow),
+        evidence: `${client} goes to ${server} ${serviceName(flow)}, which is not in the baseline`,
+        group: pair,
+        scope: { client, server },
+        timeUs: nowUs,
+      });
     },
 
     flowAnswered(flow, nowUs) {
@@ -114,69 +103,92 @@ export function createBaselineDetector(
     },
 
     packet(view, flow, isFromClient) {
-      endDeafness(view.timeUs);
+      silence.listens(view.timeUs);
       if (flow === null) return;
       const sender = isFromClient ? flow.client : flow.server;
-      if (hosts.has(sender)) heard.set(sender, view.timeUs);
+      if (hosts.has(sender)) silence.hears(sender, view.timeUs);
       else if (isFromClient && flow.wasReversed && flow.memory['client-told'] !== true) {
         flow.memory['client-told'] = true;
         newHost(flow, sender, view.timeUs);
       }
-      const checkedUs = clock.get('checked') ?? view.timeUs;
-      if (checkedUs === view.timeUs) clock.set('checked', checkedUs);
-      if (view.timeUs - checkedUs < SILENCE_CHECK_US) return;
-      clock.set('checked', view.timeUs);
-      findSilent(view.timeUs);
+      silence.check(view.timeUs);
     },
 
     operation(flow, operation, nowUs) {
       if (!OT_SERVICES.has(operation.protocol)) return;
       const ends = `${flow.client} ${flow.server}`;
       // All that was seen at this port comes first: a line's service is the one its last conversation had, so another line may bear the name.
-      const pair = pairs.get(`${ends} ${flow.serverPort}`) ?? pairs.get(`${ends} ${operation.protocol}`); // prettier-ignore
-      const what = `${operation.name}${operation.object === '' ? '' : ` of ${operation.object}`}`;
-      const about = { source: flow.client, destination: flow.server, group: `${flow.client} ${flow.server} ${operation.name} ${operation.object}`, timeUs: nowUs }; // prettier-ignore
+      const pair = pairs.get(`${ends} ${flow.serverPort}`) ?? pairs.get(`${ends} ${operation.protocol}`);
       const key = operationKey(operation);
       const known = pair?.operations.get(key);
       if (known === undefined) {
-        if (operation.isResponse) return;
-        if (operation.action === 'program')
-          found('baseline_program', "A controller's program is touched, as it never was", 'T0843', flow, about, `${flow.client} asks ${flow.server} for ${what}, which the baseline does not know`); // prettier-ignore
-        else if (CHANGES.has(operation.action) && pair?.hasWritten !== true)
-          found('baseline_new_write', 'A host commands that never did', 'T0855', flow, { ...about, group: `${flow.client} ${flow.server}` }, `${flow.client} ${pair === undefined ? 'never talked with' : 'only ever read from'} ${flow.server}, and now sends ${what}`); // prettier-ignore
-        else
-          found('baseline_new_operation', 'An operation that was never used here', 'T0855', flow, about, `${flow.client} asks ${flow.server} for ${what}, which the baseline does not know`, CHANGES.has(operation.action) ? rules.baseline_new_operation.severity : 'low'); // prettier-ignore
+        if (!operation.isResponse) meet(flow, operation, pair, nowUs);
         return;
       }
-      compareValue(known, operation.value, flow, about, what);
-      if (!operation.isResponse) compareRhythm(known, `${ends} ${flow.serverPort} ${key}`, nowUs, flow, about, what); // prettier-ignore
+      compareValue(known, flow, operation, nowUs);
+      if (!operation.isResponse)
+        compareRhythm(known, `${ends} ${flow.serverPort} ${key}`, flow, operation, nowUs);
     },
   };
 
-  function compareValue(
-    known: BaselineOperation,
-    value: number,
-    flow: Flow,
-    about: Parameters<typeof found>[4],
-    what: string,
-  ): void {
+  /** An operation that the baseline does not know. */
+  function meet(flow: Flow, operation: Operation, pair: KnownPair | undefined, nowUs: number): void {
+    const { client, server } = flow;
+    const what = whatOf(operation);
+    const changes = CHANGES.has(operation.action);
+    if (operation.action === 'program')
+      told(flow, operation, {
+        rule: 'baseline-program',
+        title: "A controller's program is touched, as it never was",
+        technique: 'T0843',
+        evidence: `${client} asks ${server} for ${what}, which the baseline does not know`,
+        timeUs: nowUs,
+      });
+    else if (changes && pair?.hasWritten !== true)
+      told(flow, operation, {
+        rule: 'baseline-new-write',
+        title: 'A host commands that never did',
+        technique: 'T0855',
+        evidence: `${client} ${pair === undefined ? 'never talked with' : 'only ever read from'} ${server}, and now sends ${what}`,
+        group: `${client} ${server}`,
+        timeUs: nowUs,
+      });
+    else
+      told(flow, operation, {
+        rule: 'baseline-new-operation',
+        title: 'An operation that was never used here',
+        severity: changes ? rules.baseline_new_operation.severity : 'low',
+        technique: 'T0855',
+        evidence: `${client} asks ${server} for ${what}, which the baseline does not know`,
+        timeUs: nowUs,
+      });
+  }
+
+  function compareValue(known: BaselineOperation, flow: Flow, operation: Operation, nowUs: number): void {
+    const { value } = operation;
     if (Number.isNaN(value) || known.min === null || known.max === null) return;
     // A few samples are no range.
     if (known.count < VALUES_MIN) return;
     const margin = Math.max(1e-9, (known.max - known.min) * rules.baseline_value.margin);
     if (value >= known.min - margin && value <= known.max + margin) return;
-    found('baseline_value', 'A value outside its range', 'T0836', flow, about, `${what} is ${value}; the baseline knows ${known.min} to ${known.max}`); // prettier-ignore
+    told(flow, operation, {
+      rule: 'baseline-value',
+      title: 'A value outside its range',
+      technique: 'T0836',
+      evidence: `${whatOf(operation)} is ${value}; the baseline knows ${known.min} to ${known.max}`,
+      timeUs: nowUs,
+    });
   }
 
   function compareRhythm(
     known: BaselineOperation,
     key: string,
-    nowUs: number,
     flow: Flow,
-    about: Parameters<typeof found>[4],
-    what: string,
+    operation: Operation,
+    nowUs: number,
   ): void {
-    if (known.count < RHYTHM_COUNT || known.cycle_us === 0 || known.cycle_deviation_us > RHYTHM_JITTER * known.cycle_us) return; // prettier-ignore
+    if (known.count < RHYTHM_COUNT || known.cycle_us === 0) return;
+    if (known.cycle_deviation_us > RHYTHM_JITTER * known.cycle_us) return;
     const rhythm = rhythms.get(key);
     if (rhythm === undefined) {
       if (rhythms.size < TRACKED_MAX) rhythms.set(key, { lastUs: nowUs, gaps: 0, sum: 0 });
@@ -190,52 +202,28 @@ export function createBaselineDetector(
     rhythm.sum = 0;
     const { factor } = rules.baseline_cycle;
     if (mean <= known.cycle_us * factor && mean >= known.cycle_us / factor) return;
-    found('baseline_cycle', 'A rhythm that changed', 'T0831', flow, about, `${what} comes each ${(mean / 1e6).toFixed(3)} s; the baseline knows ${(known.cycle_us / 1e6).toFixed(3)} s`); // prettier-ignore
+    told(flow, operation, {
+      rule: 'baseline-cycle',
+      title: 'A rhythm that changed',
+      technique: 'T0831',
+      evidence: `${whatOf(operation)} comes each ${(mean / 1e6).toFixed(3)} s; the baseline knows ${(known.cycle_us / 1e6).toFixed(3)} s`,
+      timeUs: nowUs,
+    });
   }
 
-  /** While nobody at all was heard it was the sensor that was deaf, or the files of that time are missing: that is no device's silence. */
-  function endDeafness(nowUs: number): void {
-    const lastUs = clock.get('last') ?? nowUs;
-    if (nowUs - lastUs >= DEAF_US) for (const [address, atUs] of heard) heard.set(address, atUs + nowUs - lastUs); // prettier-ignore
-    if (nowUs >= lastUs) clock.set('last', nowUs);
-  }
-
-  function findSilent(nowUs: number): void {
-    for (const [address, lastUs] of heard) {
-      const host = hosts.get(address);
-      if (host === undefined || host.packets < TALKATIVE_PACKETS) continue;
-      const limit = Math.max(SILENCE_US_MIN, host.silence_us * rules.baseline_silent_device.factor);
-      if (nowUs - lastUs <= limit) continue;
-      // Told once; when it speaks again it may fall silent again.
-      heard.delete(address);
-      found('baseline_silent_device', 'A device fell silent', 'T0815', null, { source: address, destination: '', group: address, timeUs: nowUs }, `${address} (${host.role}) has said nothing for ${Math.round((nowUs - lastUs) / 1e6)} s; in the baseline it was never silent for more than ${(host.silence_us / 1e6).toFixed(1)} s`); // prettier-ignore
-    }
+  function told(flow: Flow, operation: Operation, seen: OperationSeen): void {
+    const { client, server } = flow;
+    if (!isEnabled[seen.rule]) return;
+    tell(flow, {
+      group: `${client} ${server} ${operation.name} ${operation.object}`,
+      ...seen,
+      score: SCORE,
+      protocol: serviceName(flow),
+      scope: { client, server },
+    });
   }
 }
 
-function merged(known: KnownPair | undefined, more: readonly BaselineOperation[]): KnownPair {
-  const operations = new Map(known?.operations);
-  for (const operation of more) {
-    const key = operationKey(operation);
-    const before = operations.get(key);
-    operations.set(key, before === undefined ? operation : either(before, operation));
-  }
-  const hasWritten = more.some(({ action, count }) => count > 0 && CHANGES.has(action));
-  return { operations, hasWritten: hasWritten || known?.hasWritten === true };
+function whatOf({ name, object }: Operation): string {
+  return `${name}${object === '' ? '' : ` of ${object}`}`;
 }
-
-/** What is normal at one of two places; two rhythms are none. */
-function either(one: BaselineOperation, other: BaselineOperation): BaselineOperation {
-  const least = Math.min(one.min ?? Infinity, other.min ?? Infinity);
-  const most = Math.max(one.max ?? -Infinity, other.max ?? -Infinity);
-  return {
-    ...one,
-    count: one.count + other.count,
-    min: least === Infinity ? null : least,
-    max: most === -Infinity ? null : most,
-    cycle_us: 0,
-    cycle_deviation_us: 0,
-  };
-}
-
-const CHANGES: ReadonlySet<string> = new Set(['write', 'control', 'program']);

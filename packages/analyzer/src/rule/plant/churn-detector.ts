@@ -5,14 +5,15 @@
 import { PLANT_SERVICES } from '../../asset/inventory.ts';
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** More is a conversation. */
 const REQUESTS_MAX = 3;
 
-export function createChurnDetector(rules: Rules, report: Report): Detector {
+export function createChurnDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.connection_churn;
   const connections = new KeyedWindows(rule.within * 1000);
 
@@ -22,28 +23,22 @@ export function createChurnDetector(rules: Rules, report: Report): Detector {
     flowEnded(flow, _values, nowUs) {
       if (!rule.enabled || flow.protocol !== PROTO_TCP || flow.ending !== 'closed') return;
       if (!PLANT_SERVICES.has(flow.service) || requestCount(flow) > REQUESTS_MAX) return;
-      const { client, server, serverPort, service } = flow;
+      const { client, server, serverPort } = flow;
       // By when it was opened: several ends are noticed at once.
       const window = connections.add(flow.line, flow.startUs);
       if (window.count < rule.connections) return;
-      report(
-        {
-          rule: 'connection-churn',
-          title: 'Connections to a controller come and go',
-          severity: rule.severity,
-          score: 0.8,
-          technique: 'T0888',
-          timeUs: nowUs,
-          source: client,
-          destination: server,
-          port: serverPort,
-          protocol: service,
-          evidence: `${client} opened ${window.count} connections to ${server} port ${serverPort} in ${seconds(window, flow.startUs)}, each for ${REQUESTS_MAX} requests at the most`,
-          group: `${client} ${server} ${serverPort}`,
-          scope: { client, server, serverPort, fromUs: window.startUs, toUs: Math.max(nowUs, flow.lastUs) },
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'connection-churn',
+        title: 'Connections to a controller come and go',
+        score: 0.8,
+        technique: 'T0888',
+        evidence: `${client} opened ${window.count} connections to ${server} port ${serverPort} in ${seconds(window, flow.startUs)}, each for ${REQUESTS_MAX} requests at the most`,
+        group: `${client} ${server} ${serverPort}`,
+        scope: { client, server, serverPort },
+        fromUs: window.startUs,
+        toUs: Math.max(nowUs, flow.lastUs),
+        timeUs: nowUs,
+      });
     },
   };
 }

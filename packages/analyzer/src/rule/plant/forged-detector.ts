@@ -5,9 +5,10 @@
  */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import type { Flow } from '../../flow/flow.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** Told by the dissectors of both protocols; they are this rule's, and no violations of the protocol. */
 export const CONTRADICTIONS: ReadonlySet<string> = new Set([
@@ -31,7 +32,7 @@ interface Sources {
   beforeUs: number;
 }
 
-export function createForgedDetector(rules: Rules, report: Report): Detector {
+export function createForgedDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.forged_publisher;
   const contradictions = new KeyedWindows(rule.within * 1000);
   const streams = new Map<string, Sources>();
@@ -41,24 +42,19 @@ export function createForgedDetector(rules: Rules, report: Report): Detector {
     const key = `${flow.server} ${protocol} ${stream}`;
     const window = contradictions.add(key, nowUs);
     if (window.count < rule.contradictions) return;
-    report(
-      {
-        rule: 'forged-publisher',
-        title: `Somebody else publishes a device's ${protocol === 'goose' ? 'GOOSE' : 'sampled values'}`,
-        severity: rule.severity,
-        score: 0.9,
-        technique: 'T0856',
-        timeUs: nowUs,
-        source: flow.client,
-        destination: flow.server,
-        port: -1,
-        protocol,
-        evidence: `${window.count} times in ${seconds(window, nowUs)}: ${what}`,
-        group: key,
-        scope: { client: flow.client, server: flow.server, fromUs: window.startUs, toUs: nowUs },
-      },
-      flow,
-    );
+    tell(flow, {
+      rule: 'forged-publisher',
+      title: `Somebody else publishes a device's ${protocol === 'goose' ? 'GOOSE' : 'sampled values'}`,
+      score: 0.9,
+      technique: 'T0856',
+      port: -1,
+      protocol,
+      evidence: `${window.count} times in ${seconds(window, nowUs)}: ${what}`,
+      group: key,
+      scope: { client: flow.client, server: flow.server },
+      fromUs: window.startUs,
+      timeUs: nowUs,
+    });
   }
 
   return {

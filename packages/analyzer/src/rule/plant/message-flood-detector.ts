@@ -4,11 +4,12 @@
  */
 import { PLANT_SERVICES } from '../../asset/inventory.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
-export function createMessageFloodDetector(rules: Rules, report: Report): Detector {
+export function createMessageFloodDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.message_flood;
   const messages = new KeyedWindows(rule.within * 1000);
 
@@ -21,24 +22,18 @@ export function createMessageFloodDetector(rules: Rules, report: Report): Detect
       const { client, server, serverPort } = flow;
       const window = messages.add(flow.line, nowUs);
       if (window.count < rule.messages) return;
-      report(
-        {
-          rule: 'message-flood',
-          title: 'Flood of requests',
-          severity: rule.severity,
-          score: 0.9,
-          technique: 'T0814',
-          timeUs: nowUs,
-          source: client,
-          destination: server,
-          port: serverPort,
-          protocol: operation.protocol,
-          evidence: `${client} sent ${window.count} requests to ${server} port ${serverPort} in ${seconds(window, nowUs)}, the last ${operation.name}`,
-          group: flow.line,
-          scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'message-flood',
+        title: 'Flood of requests',
+        score: 0.9,
+        technique: 'T0814',
+        protocol: operation.protocol,
+        evidence: `${client} sent ${window.count} requests to ${server} port ${serverPort} in ${seconds(window, nowUs)}, the last ${operation.name}`,
+        group: flow.line,
+        scope: { client, server, serverPort },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
     },
   };
 }

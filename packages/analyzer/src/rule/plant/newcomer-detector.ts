@@ -4,13 +4,13 @@
  * places where no processor is, or policy after policy.
  */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
-import type { Severity } from '../../alert/finding.ts';
 import { SENT_DATA, SENT_SYN_ACK, type Flow } from '../../flow/flow.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 const PAIRS_MAX = 8192;
 /** System status lists: 0x0011 what the module is, 0x001c what the component is called. */
@@ -25,7 +25,9 @@ const OPCUA_PORTS: ReadonlySet<number> = new Set([4840, 4841]);
 /** Connections in which nobody says anything. */
 const WORDLESS_MIN = 2;
 
-export function createNewcomerDetector(rules: Rules, report: Report): Detector {
+type Newcomer = Omit<Seen, 'rule' | 'technique'> & { readonly rule: 'ot-discovery' | 'ot-probe' };
+
+export function createNewcomerDetector(rules: Rules, tell: Tell): Detector {
   const { ot_discovery: discovery, ot_probe: probe } = rules;
   /** Client, server and service → when the client said its first word. */
   const since = new Map<string, number>();
@@ -36,34 +38,20 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
   /** Client and server that have had a session of OPC UA. */
   const sessions = new Map<string, number>();
 
-  function found(
-    rule: 'ot-discovery' | 'ot-probe',
-    title: string,
-    severity: Severity,
-    flow: Flow,
-    fromUs: number,
-    evidence: string,
-    nowUs: number,
-  ): void {
-    const { client, server, serverPort, service } = flow;
-    report(
-      {
-        rule,
-        title,
-        severity,
-        score: severity === 'low' ? 0.6 : 0.8,
-        technique: 'T0888',
-        timeUs: nowUs,
-        source: client,
-        destination: server,
-        port: serverPort,
-        protocol: service,
-        evidence,
-        group: `${client} ${server} ${title}`,
-        scope: { client, server, service, fromUs: Math.min(fromUs, flow.startUs), toUs: Math.max(nowUs, flow.lastUs) }, // prettier-ignore
-      },
-      flow,
-    );
+  function told(flow: Flow, seen: Newcomer): void {
+    const { client, server, service } = flow;
+    const { rule, title, fromUs = flow.startUs, timeUs } = seen;
+    const { severity = rule === 'ot-probe' ? probe.severity : discovery.severity } = seen;
+    tell(flow, {
+      ...seen,
+      severity,
+      score: severity === 'low' ? 0.6 : 0.8,
+      technique: 'T0888',
+      group: `${client} ${server} ${title}`,
+      scope: { client, server, service },
+      fromUs: Math.min(fromUs, flow.startUs),
+      toUs: Math.max(timeUs, flow.lastUs),
+    });
   }
 
   function identified(flow: Flow, operation: Operation, pair: string, nowUs: number): void {
@@ -72,8 +60,22 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
     const isSearch = tried !== undefined && memberCount(tried) >= PLACES_MIN && tried.other < tried.count;
     const asks = `${client}, which is new to ${server}, asks for ${operation.object}`;
     if (isSearch)
-      found('ot-discovery', 'A controller is searched for its processor and asked what it is', discovery.severity, flow, tried.startUs, `${asks} after ${memberCount(tried)} selectors in ${seconds(tried, nowUs)}, not all of which answered`, nowUs); // prettier-ignore
-    else found('ot-discovery', 'A controller is asked what it is', 'low', flow, nowUs, asks, nowUs);
+      told(flow, {
+        rule: 'ot-discovery',
+        title: 'A controller is searched for its processor and asked what it is',
+        evidence: `${asks} after ${memberCount(tried)} selectors in ${seconds(tried, nowUs)}, not all of which answered`,
+        fromUs: tried.startUs,
+        timeUs: nowUs,
+      });
+    else
+      told(flow, {
+        rule: 'ot-discovery',
+        title: 'A controller is asked what it is',
+        severity: 'low',
+        evidence: asks,
+        fromUs: nowUs,
+        timeUs: nowUs,
+      });
   }
 
   return {
@@ -105,7 +107,13 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
       const window: CountedWindow = policies.add(pairOf(flow), nowUs, value);
       const count = memberCount(window);
       if (count >= POLICIES_MIN)
-        found('ot-probe', 'A server is felt for its security policies', probe.severity, flow, window.startUs, `${client} opened channels to ${server} with ${count} security policies in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
+        told(flow, {
+          rule: 'ot-probe',
+          title: 'A server is felt for its security policies',
+          evidence: `${client} opened channels to ${server} with ${count} security policies in ${seconds(window, nowUs)}`,
+          fromUs: window.startUs,
+          timeUs: nowUs,
+        });
     },
 
     flowEnded(flow, _values, nowUs) {
@@ -122,11 +130,24 @@ export function createNewcomerDetector(rules: Rules, report: Report): Detector {
       if (service === 'opcua' && actions['discover'] !== undefined && actions['session'] !== undefined) {
         const before = wordless.peek(flow.line, flow.startUs);
         if (before === undefined || before.count < WORDLESS_MIN || sessions.has(pair)) return;
-        found('ot-discovery', 'A server is asked what it offers, and for nothing else', 'low', flow, before.startUs, `${client} asked ${server} for its endpoints and opened no session, after ${before.count} connections without a word`, nowUs); // prettier-ignore
+        told(flow, {
+          rule: 'ot-discovery',
+          title: 'A server is asked what it offers, and for nothing else',
+          severity: 'low',
+          evidence: `${client} asked ${server} for its endpoints and opened no session, after ${before.count} connections without a word`,
+          fromUs: before.startUs,
+          timeUs: nowUs,
+        });
       }
       const isNew = (since.get(pair) ?? 0) >= flow.startUs;
       if (service === 's7comm' && isNew && isDropped(actions))
-        found('ot-discovery', 'A session with a controller is opened and dropped', 'low', flow, flow.startUs, `${client}, which is new to ${server}, opened a session with it, and left without a question`, nowUs); // prettier-ignore
+        told(flow, {
+          rule: 'ot-discovery',
+          title: 'A session with a controller is opened and dropped',
+          severity: 'low',
+          evidence: `${client}, which is new to ${server}, opened a session with it, and left without a question`,
+          timeUs: nowUs,
+        });
     },
   };
 }

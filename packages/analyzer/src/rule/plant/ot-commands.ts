@@ -37,7 +37,8 @@ const DESTRUCTION: DeviceCommand = { isOutage: false, technique: 'T0809' };
 /** Null for what commands no device: reads, reports, writes and commands to points. */
 export function deviceCommand(operation: Operation): DeviceCommand | null {
   const { action, name, object, protocol } = operation;
-  if (action === 'file') return /^(file-delete|file-rename|delete-file|clear-file)$/.test(name) ? DESTRUCTION : null; // prettier-ignore
+  if (action === 'file')
+    return /^(file-delete|file-rename|delete-file|clear-file)$/.test(name) ? DESTRUCTION : null;
   if (protocol === 'profinet' && name === 'dcp-set') return ofDiscovery(object);
   if (name === 'plc-password') return PASSWORD;
   if (action !== 'control') return null;
@@ -71,5 +72,8 @@ export function isHousekeeping(operation: Operation): boolean {
   const { protocol, name, object } = operation;
   if (protocol === 'iec104') return name === 'c-cs-na-1' || name === 'c-ts-na-1';
   if (protocol !== 'dnp3') return false;
-  return /^(enable-unsolicited|disable-unsolicited|record-current-time|assign-class)$/.test(name) || (name === 'write' && /^g(50|80)v/.test(object)); // prettier-ignore
+  return (
+    /^(enable-unsolicited|disable-unsolicited|record-current-time|assign-class)$/.test(name) ||
+    (name === 'write' && /^g(50|80)v/.test(object))
+  );
 }

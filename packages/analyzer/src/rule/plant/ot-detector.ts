@@ -6,11 +6,11 @@ import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { OT_SERVICES } from '../../asset/inventory.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Severity } from '../../alert/finding.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows } from '../keyed-window.ts';
 import { deviceCommand, isHousekeeping, type DeviceCommand } from './ot-commands.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 const OPERATORS_MAX = 8192;
 /** A host that commands after this long of a capture, and never before, is new to it; before that everybody is. */
@@ -18,7 +18,7 @@ const SETTLED_US = 60_000_000;
 /** So long a new client is watched. */
 const PROBATION_US = 60_000_000;
 
-export function createOtDetector(rules: Rules, report: Report): Detector {
+export function createOtDetector(rules: Rules, tell: Tell): Detector {
   /** Server and service → when its first operation was seen. */
   const since = new Map<string, number>();
   /** Client, server and service → when the client was seen first. */
@@ -28,44 +28,31 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
   /** Commands of one name to one device. */
   const repeats = new KeyedWindows(rules.ot_control.within * 1000);
 
-  function found(
-    rule: 'ot_program' | 'ot_control' | 'ot_first_write' | 'ot_new_writer',
-    title: string,
-    severity: Severity,
-    technique: string,
-    flow: Flow,
-    operation: Operation,
-    evidence: string,
-    nowUs: number,
-  ): void {
-    const [source, destination] = operation.isFromClient
-      ? [flow.client, flow.server]
-      : [flow.server, flow.client];
-    report(
-      {
-        rule: rule.replaceAll('_', '-'),
-        title,
-        severity,
-        score: 0.8,
-        technique,
-        timeUs: nowUs,
-        source,
-        destination,
-        port: flow.serverPort,
-        protocol: operation.protocol,
-        evidence,
-        group: `${source} ${destination} ${operation.name}`,
-        scope: { client: flow.client, server: flow.server, service: flow.service, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
-      },
-      flow,
-    );
+  function told(flow: Flow, operation: Operation, seen: Seen): void {
+    const { client, server, service } = flow;
+    const [source, destination] = operation.isFromClient ? [client, server] : [server, client];
+    tell(flow, {
+      ...seen,
+      score: 0.8,
+      source,
+      destination,
+      protocol: operation.protocol,
+      group: `${source} ${destination} ${operation.name}`,
+      scope: { client, server, service },
+    });
   }
 
   function programmed(flow: Flow, operation: Operation, asks: string, nowUs: number): void {
     const isUpload = /upload|read/.test(operation.name);
-    // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
-    const severity = isUpload || operation.protocol === 'opcua' ? 'low' : rules.ot_program.severity;
-    found('ot_program', "A controller's program is changed or read out", severity, isUpload ? 'T0845' : 'T0843', flow, operation, asks, nowUs); // prettier-ignore
+    told(flow, operation, {
+      rule: 'ot-program',
+      title: "A controller's program is changed or read out",
+      // Reading a program out is how engineers look; adding nodes is how OPC UA servers describe themselves.
+      severity: isUpload || operation.protocol === 'opcua' ? 'low' : rules.ot_program.severity,
+      technique: isUpload ? 'T0845' : 'T0843',
+      evidence: asks,
+      timeUs: nowUs,
+    });
   }
 
   function commanded(
@@ -81,15 +68,20 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
       nowUs,
     );
     const isFlood = count >= rule.repeats;
-    const title = isFlood
-      ? 'A controller is given the same command again and again'
-      : command.isOutage
-        ? 'A controller is stopped, restarted or silenced'
-        : command.technique === 'T0859'
-          ? 'A controller is given a password'
-          : 'A controller is started or set';
-    const severity = command.isOutage || isFlood ? rule.outage_severity : rule.severity;
-    found('ot_control', title, severity, command.technique, flow, operation, isFlood ? `${asks}, ${count} times` : asks, nowUs); // prettier-ignore
+    told(flow, operation, {
+      rule: 'ot-control',
+      title: isFlood
+        ? 'A controller is given the same command again and again'
+        : command.isOutage
+          ? 'A controller is stopped, restarted or silenced'
+          : command.technique === 'T0859'
+            ? 'A controller is given a password'
+            : 'A controller is started or set',
+      severity: command.isOutage || isFlood ? rule.outage_severity : rule.severity,
+      technique: command.technique,
+      evidence: isFlood ? `${asks}, ${count} times` : asks,
+      timeUs: nowUs,
+    });
   }
 
   return {
@@ -125,11 +117,29 @@ export function createOtDetector(rules: Rules, report: Report): Detector {
       const isNew = sinceUs - firstUs > SETTLED_US && nowUs - sinceUs < PROBATION_US;
       if (changes && !writers.has(pair) && rules.ot_first_write.enabled) {
         remember(writers, pair, nowUs);
-        found('ot_first_write', 'First command of this client to this controller', rules.ot_first_write.severity, 'T0855', flow, operation, `${client} begins to command ${server}: ${what}${Number.isNaN(operation.value) ? '' : ` to ${operation.value}`}`, nowUs); // prettier-ignore
+        told(flow, operation, {
+          rule: 'ot-first-write',
+          title: 'First command of this client to this controller',
+          technique: 'T0855',
+          evidence: `${client} begins to command ${server}: ${what}${Number.isNaN(operation.value) ? '' : ` to ${operation.value}`}`,
+          timeUs: nowUs,
+        });
       }
       // A client that commands as soon as it appears, at a controller that others have been talking to for a while.
-      if (isNew && changes && rules.ot_new_writer.enabled && operation.protocol !== 'profinet' && !isHousekeeping(operation))
-        found('ot_new_writer', 'A command from a host that is new to the controller', rules.ot_new_writer.severity, 'T0855', flow, operation, `${client} sends ${what} ${((nowUs - sinceUs) / 1e6).toFixed(1)} s after its first word to ${server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`, nowUs); // prettier-ignore
+      if (
+        isNew &&
+        changes &&
+        rules.ot_new_writer.enabled &&
+        operation.protocol !== 'profinet' &&
+        !isHousekeeping(operation)
+      )
+        told(flow, operation, {
+          rule: 'ot-new-writer',
+          title: 'A command from a host that is new to the controller',
+          technique: 'T0855',
+          evidence: `${client} sends ${what} ${((nowUs - sinceUs) / 1e6).toFixed(1)} s after its first word to ${server}, which others have used for ${Math.round((nowUs - firstUs) / 1e6)} s`,
+          timeUs: nowUs,
+        });
     },
   };
 }

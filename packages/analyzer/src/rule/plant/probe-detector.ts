@@ -5,12 +5,12 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { OT_SERVICES } from '../../asset/inventory.ts';
 import { isGroupAddress } from '../../asset/networks.ts';
-import type { Severity } from '../../alert/finding.ts';
 import { SENT_SYN_ACK, type Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, forgetMember, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 /** What tools ask that want to know a device, and operation seldom does. */
 const IDENTIFYING: ReadonlySet<string> = new Set([
@@ -23,14 +23,22 @@ const IDENTIFYING: ReadonlySet<string> = new Set([
 /** Protocols with several stations behind one address, and what a gateway says of a station that is not there. */
 const UNITS: ReadonlySet<string> = new Set(['modbus', 'dnp3', 'iec104']);
 const ABSENT = /^gateway-|^unknown-common-address$/;
-const NO_SUCH_FUNCTION = /illegal-function|function-not-supported|service-not-supported|service-unsupported|unrecognized-service|unknown-type/; // prettier-ignore
+const NO_SUCH_FUNCTION =
+  /illegal-function|function-not-supported|service-not-supported|service-unsupported|unrecognized-service|unknown-type/;
 /** Their refusals do not say what they refuse: it is what was asked last. */
 const VAGUE: ReadonlySet<string> = new Set(['dnp3', 'bacnet', 'opcua']);
 const QUESTIONS_MAX = 8192;
 /** Of all that was asked, so much was refused. */
 const REFUSED_SHARE = 0.5;
 
-export function createProbeDetector(rules: Rules, report: Report): Detector {
+interface Probed extends Seen {
+  readonly source: string;
+  readonly destination: string;
+  readonly protocol: string;
+  readonly what: string;
+}
+
+export function createProbeDetector(rules: Rules, tell: Tell): Detector {
   const probe = rules.ot_probe;
   const discovery = rules.ot_discovery;
   const units = new KeyedWindows(probe.within * 1000);
@@ -41,42 +49,17 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
   const questions = new Map<string, string>();
   const identified = new KeyedWindows(discovery.within * 1000);
 
-  function found(
-    rule: 'ot_probe' | 'ot_discovery',
-    title: string,
-    severity: Severity,
-    [source, destination]: readonly [string, string],
-    flow: Flow,
-    protocol: string,
-    window: CountedWindow,
-    evidence: string,
-    what: string,
-    nowUs: number,
-  ): void {
-    report(
-      {
-        rule: rule.replaceAll('_', '-'),
-        title,
-        severity,
-        score: 0.8,
-        technique: rule === 'ot_probe' && what === 'objects' ? 'T0861' : what === 'units' ? 'T0846' : 'T0888',
-        timeUs: nowUs,
-        source,
-        destination,
-        port: flow.serverPort,
-        protocol,
-        evidence,
-        group: `${source} ${destination} ${what}`,
-        scope: {
-          client: flow.client,
-          ...(destination === '' ? {} : { server: flow.server }),
-          service: flow.service,
-          fromUs: window.startUs,
-          toUs: nowUs,
-        },
-      },
-      flow,
-    );
+  /** `what` is searched for, of the device; where there is none, of all that were asked. */
+  function told(flow: Flow, window: CountedWindow, { what, ...seen }: Probed): void {
+    const { client, server, service } = flow;
+    const { source, destination } = seen;
+    tell(flow, {
+      ...seen,
+      score: 0.8,
+      group: `${source} ${destination} ${what}`,
+      scope: destination === '' ? { client, service } : { client, server, service },
+      fromUs: window.startUs,
+    });
   }
 
   function asked(flow: Flow, operation: Operation, asker: string, device: string, nowUs: number): void {
@@ -89,16 +72,47 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
     if (IDENTIFYING.has(name) && discovery.enabled && !isGroupAddress(device)) {
       const window = identified.add(asker, nowUs, device);
       const hosts = memberCount(window);
-      found('ot_discovery', 'A controller is asked what it is', 'low', [asker, device], flow, protocol, window, `${asker} asks ${device} for ${name}`, name, nowUs); // prettier-ignore
+      told(flow, window, {
+        rule: 'ot-discovery',
+        title: 'A controller is asked what it is',
+        severity: 'low',
+        technique: 'T0888',
+        source: asker,
+        destination: device,
+        protocol,
+        evidence: `${asker} asks ${device} for ${name}`,
+        what: name,
+        timeUs: nowUs,
+      });
       if (hosts >= discovery.hosts)
-        found('ot_discovery', 'Many controllers are asked what they are', discovery.severity, [asker, ''], flow, protocol, window, `${asker} asked ${hosts} controllers what they are in ${seconds(window, nowUs)}`, 'hosts', nowUs); // prettier-ignore
+        told(flow, window, {
+          rule: 'ot-discovery',
+          title: 'Many controllers are asked what they are',
+          technique: 'T0888',
+          source: asker,
+          destination: '',
+          protocol,
+          evidence: `${asker} asked ${hosts} controllers what they are in ${seconds(window, nowUs)}`,
+          what: 'hosts',
+          timeUs: nowUs,
+        });
     }
     // Of a mirror that sees one direction nobody is ever answered.
     const isHeard = flow.memory['answered'] === true || (flow.serverState & SENT_SYN_ACK) !== 0;
     if (!probe.enabled || unit < 0 || !UNITS.has(protocol) || !isHeard) return;
     const window = units.add(pair, nowUs, unit);
     if (memberCount(window) >= probe.units)
-      found('ot_probe', 'A controller is felt for the stations behind it', probe.severity, [asker, device], flow, protocol, window, `${asker} asked for ${memberCount(window)} stations of ${device} in ${seconds(window, nowUs)} that never answered`, 'units', nowUs); // prettier-ignore
+      told(flow, window, {
+        rule: 'ot-probe',
+        title: 'A controller is felt for the stations behind it',
+        technique: 'T0846',
+        source: asker,
+        destination: device,
+        protocol,
+        evidence: `${asker} asked for ${memberCount(window)} stations of ${device} in ${seconds(window, nowUs)} that never answered`,
+        what: 'units',
+        timeUs: nowUs,
+      });
   }
 
   function answered(flow: Flow, operation: Operation, asker: string, device: string, nowUs: number): void {
@@ -117,11 +131,34 @@ export function createProbeDetector(rules: Rules, report: Report): Detector {
     if (NO_SUCH_FUNCTION.test(exception)) {
       const window = functions.add(pair, nowUs, code);
       if (memberCount(window) >= probe.functions)
-        found('ot_probe', 'A controller is felt for its functions', probe.severity, [asker, device], flow, protocol, window, `${device} refused ${memberCount(window)} different functions to ${asker} in ${seconds(window, nowUs)}`, 'functions', nowUs); // prettier-ignore
+        told(flow, window, {
+          rule: 'ot-probe',
+          title: 'A controller is felt for its functions',
+          technique: 'T0888',
+          source: asker,
+          destination: device,
+          protocol,
+          evidence: `${device} refused ${memberCount(window)} different functions to ${asker} in ${seconds(window, nowUs)}`,
+          what: 'functions',
+          timeUs: nowUs,
+        });
     } else if (object !== '') {
       const window = objects.add(pair, nowUs, object);
-      if (memberCount(window) >= probe.objects && window.count >= REFUSED_SHARE * (window.count + window.other))
-        found('ot_probe', 'A controller is felt for its addresses', probe.severity, [asker, device], flow, protocol, window, `${device} refused ${memberCount(window)} different objects to ${asker} in ${seconds(window, nowUs)}, the last with ${exception}`, 'objects', nowUs); // prettier-ignore
+      if (
+        memberCount(window) >= probe.objects &&
+        window.count >= REFUSED_SHARE * (window.count + window.other)
+      )
+        told(flow, window, {
+          rule: 'ot-probe',
+          title: 'A controller is felt for its addresses',
+          technique: 'T0861',
+          source: asker,
+          destination: device,
+          protocol,
+          evidence: `${device} refused ${memberCount(window)} different objects to ${asker} in ${seconds(window, nowUs)}, the last with ${exception}`,
+          what: 'objects',
+          timeUs: nowUs,
+        });
     }
   }
 

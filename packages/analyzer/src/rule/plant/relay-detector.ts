@@ -5,9 +5,10 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import { OT_SERVICES } from '../../asset/inventory.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 import { readArp } from '../../protocol/arp.ts';
 
 const QUESTIONS_MAX = 4096;
@@ -23,7 +24,7 @@ interface Question {
   atUs: number;
 }
 
-export function createRelayDetector(rules: Rules, report: Report): Detector {
+export function createRelayDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.ot_relay;
   /** Hosts that asked, and hosts that were asked, in a plant's protocol. */
   const askers = new Map<string, number>();
@@ -95,24 +96,19 @@ export function createRelayDetector(rules: Rules, report: Report): Detector {
       const window = passed.add(`${before.client} ${client} ${server} ${protocol}`, nowUs);
       if (window.count < rule.requests || window.count < PASSED_SHARE * all) return;
       const isSpoofed = claimsAnother(client, before.client, server);
-      report(
-        {
-          rule: 'ot-relay',
-          title: 'Requests to a controller are passed on',
-          severity: isSpoofed ? rule.spoofed_severity : rule.severity,
-          score: 0.7,
-          technique: 'T0830',
-          timeUs: nowUs,
-          source: client,
-          destination: server,
-          port: flow.serverPort,
-          protocol,
-          evidence: `${client} passed ${window.count} of ${all} requests of ${before.client} on to ${server} in ${seconds(window, nowUs)}${isSpoofed ? `, and its MAC address says that it is ${before.client} or ${server}` : ''}`,
-          group: `${before.client} ${client} ${server} ${protocol}`,
-          scope: { host: client, service: flow.service, fromUs: window.startUs, toUs: nowUs },
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'ot-relay',
+        title: 'Requests to a controller are passed on',
+        severity: isSpoofed ? rule.spoofed_severity : rule.severity,
+        score: 0.7,
+        technique: 'T0830',
+        protocol,
+        evidence: `${client} passed ${window.count} of ${all} requests of ${before.client} on to ${server} in ${seconds(window, nowUs)}${isSpoofed ? `, and its MAC address says that it is ${before.client} or ${server}` : ''}`,
+        group: `${before.client} ${client} ${server} ${protocol}`,
+        scope: { host: client, service: flow.service },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
     },
   };
 }

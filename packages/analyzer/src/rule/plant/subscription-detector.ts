@@ -3,14 +3,15 @@
  * around at a broker, and how a historian collects; what subscribes so again and again is a tool.
  */
 import type { Severity } from '../../alert/finding.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** `$share/GROUP/` in front shares a subscription, and changes nothing of what is heard. */
 const EVERYTHING = /^(\$share\/[^/]*\/)?(#|(\+\/)+(#|\+)|\+|\/#|\$SYS\/#)$/;
 
-export function createSubscriptionDetector(rules: Rules, report: Report): Detector {
+export function createSubscriptionDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.broad_subscription;
   const subscriptions = new KeyedWindows(rule.within * 1000);
 
@@ -18,30 +19,33 @@ export function createSubscriptionDetector(rules: Rules, report: Report): Detect
     state: { subscriptions },
 
     operation(flow, operation, nowUs) {
-      if (operation.protocol !== 'mqtt' || operation.name !== 'subscribe' || operation.isResponse || !rule.enabled) return; // prettier-ignore
+      if (
+        operation.protocol !== 'mqtt' ||
+        operation.name !== 'subscribe' ||
+        operation.isResponse ||
+        !rule.enabled
+      )
+        return;
       if (!EVERYTHING.test(operation.object)) return;
       const { client, server } = flow;
       const window = subscriptions.add(`${client} ${server}`, nowUs);
       const isSeries = window.count >= rule.repeats;
       const severity: Severity = isSeries ? rule.series_severity : rule.severity;
-      report(
-        {
-          rule: 'broad-subscription',
-          title: isSeries ? 'A client subscribes to everything again and again' : 'A client listens to everything', // prettier-ignore
-          severity,
-          score: 0.6,
-          technique: 'T0861',
-          timeUs: nowUs,
-          source: client,
-          destination: server,
-          port: flow.serverPort,
-          protocol: 'mqtt',
-          evidence: `${client} subscribes to ${operation.object} at ${server}${isSeries ? `, ${window.count} times in ${seconds(window, nowUs)}` : ''}`,
-          group: `${client} ${server} ${isSeries}`,
-          scope: { client, server, service: flow.service, fromUs: window.startUs, toUs: nowUs },
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'broad-subscription',
+        title: isSeries
+          ? 'A client subscribes to everything again and again'
+          : 'A client listens to everything',
+        severity,
+        score: 0.6,
+        technique: 'T0861',
+        protocol: 'mqtt',
+        evidence: `${client} subscribes to ${operation.object} at ${server}${isSeries ? `, ${window.count} times in ${seconds(window, nowUs)}` : ''}`,
+        group: `${client} ${server} ${isSeries}`,
+        scope: { client, server, service: flow.service },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
     },
   };
 }

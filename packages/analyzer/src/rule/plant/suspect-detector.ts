@@ -2,8 +2,9 @@
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { OT_SERVICES } from '../../asset/inventory.ts';
 import { severityRank, type Finding, type Severity } from '../../alert/finding.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const SUSPECTS_MAX = 4096;
 /** The rules' findings that make a suspect of their source. */
@@ -15,7 +16,7 @@ export interface SuspectDetector extends Detector {
   heard(finding: Finding): void;
 }
 
-export function createSuspectDetector(rules: Rules, report: Report): SuspectDetector {
+export function createSuspectDetector(rules: Rules, tell: Tell): SuspectDetector {
   const rule = rules.ot_suspect_command;
   /** Address → when it was caught last. */
   const suspects = new Map<string, number>();
@@ -36,7 +37,13 @@ export function createSuspectDetector(rules: Rules, report: Report): SuspectDete
     },
 
     operation(flow, operation, nowUs) {
-      if (suspects.size === 0 || operation.isResponse || !rule.enabled || !OT_SERVICES.has(operation.protocol)) return; // prettier-ignore
+      if (
+        suspects.size === 0 ||
+        operation.isResponse ||
+        !rule.enabled ||
+        !OT_SERVICES.has(operation.protocol)
+      )
+        return;
       const { action, name, object, protocol } = operation;
       if (action !== 'write' && action !== 'control' && action !== 'program') return;
       const [source, destination] = operation.isFromClient
@@ -45,25 +52,21 @@ export function createSuspectDetector(rules: Rules, report: Report): SuspectDete
       const caughtUs = suspects.get(source);
       if (caughtUs === undefined || nowUs - caughtUs > rule.within * 1000) return;
       const reason = reasons.get(source) ?? '';
-      report(
-        {
-          rule: 'ot-suspect-command',
-          title: 'A host that looked around commands a controller',
-          severity:
-            reason === 'ot-probe' || reason === 'ot-walk' ? atMost(rule.severity, 'medium') : rule.severity,
-          score: 0.9,
-          technique: 'T0855',
-          timeUs: nowUs,
-          source,
-          destination,
-          port: flow.serverPort,
-          protocol,
-          evidence: `${source} sends ${name}${object === '' ? '' : ` of ${object}`} to ${destination} ${Math.round((nowUs - caughtUs) / 1e6)} s after ${reason}`,
-          group: `${source} ${destination} ${protocol}`,
-          scope: { client: flow.client, server: flow.server, service: flow.service, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'ot-suspect-command',
+        title: 'A host that looked around commands a controller',
+        severity:
+          reason === 'ot-probe' || reason === 'ot-walk' ? atMost(rule.severity, 'medium') : rule.severity,
+        score: 0.9,
+        technique: 'T0855',
+        source,
+        destination,
+        protocol,
+        evidence: `${source} sends ${name}${object === '' ? '' : ` of ${object}`} to ${destination} ${Math.round((nowUs - caughtUs) / 1e6)} s after ${reason}`,
+        group: `${source} ${destination} ${protocol}`,
+        scope: { client: flow.client, server: flow.server, service: flow.service },
+        timeUs: nowUs,
+      });
     },
   };
 }

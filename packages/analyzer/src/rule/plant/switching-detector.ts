@@ -3,11 +3,11 @@
  * after the other; malware that carries a list of stations and points goes through it. Only commands that switch count: set points, registers and outputs that a control loop writes cycle for
  * cycle, and selections that are not carried out, do not; nor does the same point again and again, as a supervised heartbeat does.
  */
-import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Detector, Report } from '../detector.ts';
-import { KeyedWindows, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
+import type { Detector } from '../detector.ts';
+import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** Single, double and step commands of IEC 60870-5-104, with time and without. */
 const IEC104_COMMAND = /^c-(sc|dc|rc)-[nt]a-1$/;
@@ -24,43 +24,10 @@ export function isSwitching({ protocol, action, name, object }: Operation): bool
   return protocol === 'mms' && name === 'write' && MMS_OPERATE.test(object);
 }
 
-export function createSwitchingDetector(rules: Rules, report: Report): Detector {
+export function createSwitchingDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.ot_switching;
   const controllers = new KeyedWindows(rule.within * 1000);
   const objects = new KeyedWindows(rule.within * 1000);
-
-  function found(
-    title: string,
-    technique: string,
-    [source, destination]: readonly [string, string],
-    flow: Flow,
-    protocol: string,
-    window: CountedWindow,
-    evidence: string,
-    nowUs: number,
-  ): void {
-    const [client, server] = [flow.client, flow.server];
-    // Of many controllers the scope is who commands them; that is the server where a station called its master.
-    const scope = destination !== '' ? { client, server } : source === client ? { client } : { server };
-    report(
-      {
-        rule: 'ot-switching',
-        title,
-        severity: rule.severity,
-        score: 0.9,
-        technique,
-        timeUs: nowUs,
-        source,
-        destination,
-        port: flow.serverPort,
-        protocol,
-        evidence: `${evidence} in ${seconds(window, nowUs)}`,
-        group: `${source} ${destination} ${protocol}`,
-        scope: { ...scope, service: flow.service, fromUs: window.startUs, toUs: nowUs },
-      },
-      flow,
-    );
-  }
 
   return {
     state: { controllers, objects },
@@ -68,17 +35,43 @@ export function createSwitchingDetector(rules: Rules, report: Report): Detector 
     operation(flow, operation, nowUs) {
       if (operation.isResponse || !rule.enabled || flow.protocol === -1 || !isSwitching(operation)) return;
       const { protocol, unit, object, name } = operation;
-      const [source, device] = operation.isFromClient
-        ? [flow.client, flow.server]
-        : [flow.server, flow.client];
+      const { client, server, service } = flow;
+      const [source, device] = operation.isFromClient ? [client, server] : [server, client];
       // Outstations of DNP3 share the address of what connects their line; a common address of IEC 104 may be a part of one station.
       const controller = protocol === 'dnp3' ? `${device} ${unit}` : device;
       const many = controllers.add(`${source} ${protocol}`, nowUs, controller);
       if (memberCount(many) >= rule.controllers)
-        found('One host switches at many controllers', 'T0855', [source, ''], flow, protocol, many, `${source} commanded ${memberCount(many)} controllers, the last ${device} with ${name} of ${object},`, nowUs); // prettier-ignore
+        tell(flow, {
+          rule: 'ot-switching',
+          title: 'One host switches at many controllers',
+          score: 0.9,
+          technique: 'T0855',
+          source,
+          destination: '',
+          protocol,
+          evidence: `${source} commanded ${memberCount(many)} controllers, the last ${device} with ${name} of ${object}, in ${seconds(many, nowUs)}`,
+          group: `${source}  ${protocol}`,
+          // All of who commands; that is the server where a station called its master.
+          scope: source === client ? { client, service } : { server, service },
+          fromUs: many.startUs,
+          timeUs: nowUs,
+        });
       const one = objects.add(`${source} ${controller} ${protocol}`, nowUs, `${unit} ${object}`);
       if (memberCount(one) >= rule.objects)
-        found('A controller is switched point after point', 'T0806', [source, device], flow, protocol, one, `${source} commanded ${memberCount(one)} different points of ${device}, the last ${object} with ${name},`, nowUs); // prettier-ignore
+        tell(flow, {
+          rule: 'ot-switching',
+          title: 'A controller is switched point after point',
+          score: 0.9,
+          technique: 'T0806',
+          source,
+          destination: device,
+          protocol,
+          evidence: `${source} commanded ${memberCount(one)} different points of ${device}, the last ${object} with ${name}, in ${seconds(one, nowUs)}`,
+          group: `${source} ${device} ${protocol}`,
+          scope: { client, server, service },
+          fromUs: one.startUs,
+          timeUs: nowUs,
+        });
     },
   };
 }

@@ -5,11 +5,12 @@
 import { OT_SERVICES } from '../../asset/inventory.ts';
 import { SENT_SYN_ACK } from '../../flow/flow.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
-export function createUnansweredDetector(rules: Rules, report: Report): Detector {
+export function createUnansweredDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.ot_unanswered;
   /** Requests since the last answer. */
   const requests = new KeyedWindows(rule.within * 1000);
@@ -29,24 +30,21 @@ export function createUnansweredDetector(rules: Rules, report: Report): Detector
       const window = requests.add(key, nowUs);
       if (window.count < rule.requests) return;
       const isFlood = window.count >= rule.flood;
-      report(
-        {
-          rule: 'ot-unanswered',
-          title: isFlood ? 'A controller is flooded with requests that it does not answer' : 'A controller takes requests and does not answer', // prettier-ignore
-          severity: isFlood ? rule.flood_severity : rule.severity,
-          score: 0.6,
-          technique: 'T0814',
-          timeUs: nowUs,
-          source: client,
-          destination: server,
-          port: serverPort,
-          protocol: operation.protocol,
-          evidence: `${window.count} requests of ${client} to ${server} port ${serverPort} in ${seconds(window, nowUs)}, the last ${operation.name}, and no answer between them`,
-          group: `${key} ${isFlood}`,
-          scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'ot-unanswered',
+        title: isFlood
+          ? 'A controller is flooded with requests that it does not answer'
+          : 'A controller takes requests and does not answer',
+        severity: isFlood ? rule.flood_severity : rule.severity,
+        score: 0.6,
+        technique: 'T0814',
+        protocol: operation.protocol,
+        evidence: `${window.count} requests of ${client} to ${server} port ${serverPort} in ${seconds(window, nowUs)}, the last ${operation.name}, and no answer between them`,
+        group: `${key} ${isFlood}`,
+        scope: { client, server, serverPort },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
     },
   };
 }

@@ -6,8 +6,9 @@ import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { OT_SERVICES } from '../../asset/inventory.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const PAIRS_MAX = 2048;
 /** Questions of one pair that are told apart. */
@@ -35,30 +36,24 @@ interface Walk {
 
 type Way = 'stations' | 'addresses' | 'functions';
 
-export function createWalkDetector(rules: Rules, report: Report): Detector {
+export function createWalkDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.ot_walk;
   const walks = new Map<string, Walk>();
 
   function found(flow: Flow, walk: Walk, way: Way, count: number, nowUs: number): void {
-    const { client, server, serverPort, service } = flow;
-    report(
-      {
-        rule: 'ot-walk',
-        title: `A controller is searched for its ${way}`,
-        severity: rule.severity,
-        score: 0.8,
-        technique: way === 'stations' ? 'T0846' : way === 'addresses' ? 'T0861' : 'T0888',
-        timeUs: nowUs,
-        source: client,
-        destination: server,
-        port: serverPort,
-        protocol: service,
-        evidence: `${client}, which is new to ${server}, asked for ${count} ${way} of it, ${way === 'functions' ? 'hardly one twice' : 'one behind the other'}, in ${((flow.lastUs - walk.startUs) / 1e6).toFixed(1)} s`,
-        group: `${client} ${server} ${service} ${way}`,
-        scope: { client, server, service, fromUs: walk.startUs, toUs: Math.max(nowUs, flow.lastUs) },
-      },
-      flow,
-    );
+    const { client, server, service } = flow;
+    tell(flow, {
+      rule: 'ot-walk',
+      title: `A controller is searched for its ${way}`,
+      score: 0.8,
+      technique: way === 'stations' ? 'T0846' : way === 'addresses' ? 'T0861' : 'T0888',
+      evidence: `${client}, which is new to ${server}, asked for ${count} ${way} of it, ${way === 'functions' ? 'hardly one twice' : 'one behind the other'}, in ${((flow.lastUs - walk.startUs) / 1e6).toFixed(1)} s`,
+      group: `${client} ${server} ${service} ${way}`,
+      scope: { client, server, service },
+      fromUs: walk.startUs,
+      toUs: Math.max(nowUs, flow.lastUs),
+      timeUs: nowUs,
+    });
   }
 
   return {
@@ -86,7 +81,8 @@ export function createWalkDetector(rules: Rules, report: Report): Detector {
       if (walk.count - walk.questions.size > REPEATED_SHARE * walk.count) return;
       if (walk.unitsMax >= rule.units) found(flow, walk, 'stations', walk.unitsMax, nowUs);
       if (walk.addressesMax >= rule.addresses) found(flow, walk, 'addresses', walk.addressesMax, nowUs);
-      if (walk.functions.length >= rule.functions) found(flow, walk, 'functions', walk.functions.length, nowUs); // prettier-ignore
+      if (walk.functions.length >= rule.functions)
+        found(flow, walk, 'functions', walk.functions.length, nowUs);
     },
   };
 }
