@@ -5,13 +5,13 @@
  *   sip     telephone systems for their kind, one after another, and for their subscribers; tools that say their name
  *   snmp    communities, one after another, that are never answered: a guessed password
  */
-import type { Severity } from '../../alert/finding.ts';
 import { isGroupAddress } from '../../asset/networks.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Detector, Report } from '../detector.ts';
-import { KeyedWindows, forgetMember, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
+import type { Detector } from '../detector.ts';
+import { KeyedWindows, forgetMember, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const LISTS: ReadonlyMap<string, string> = new Map([
   ['portmap:dump', 'which programs it runs'],
@@ -27,9 +27,7 @@ const ASKING: ReadonlySet<string> = new Set(['get', 'get-next', 'get-bulk', 'set
 
 const SERVERS_WINDOW_US = 3_600_000_000;
 
-type RuleName = 'rpc_enumeration' | 'sip_scan' | 'brute_force';
-
-export function createEnumerationDetector(rules: Rules, report: Report): Detector {
+export function createEnumerationDetector(rules: Rules, tell: Tell): Detector {
   const rpc = rules.rpc_enumeration;
   const sip = rules.sip_scan;
   const lists = new KeyedWindows(rpc.within * 1000);
@@ -40,59 +38,55 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
   const subscribers = new KeyedWindows(sip.within * 1000);
   const communities = new KeyedWindows(rules.brute_force.within * 1000);
 
-  function found(
-    rule: RuleName,
-    title: string,
-    severity: Severity,
-    flow: Flow,
-    destination: string,
-    window: CountedWindow | null,
-    evidence: string,
-    nowUs: number,
-  ): void {
-    const { client, service } = flow;
-    report(
-      {
-        rule: rule.replaceAll('_', '-'),
-        title,
-        severity,
-        score: 0.8,
-        technique: rule === 'brute_force' ? 'T0859' : destination === '' ? 'T0846' : 'T0888',
-        timeUs: nowUs,
-        source: client,
-        destination,
-        port: flow.serverPort,
-        protocol: service,
-        evidence,
-        group: `${client} ${destination} ${rule === 'rpc_enumeration' ? '' : title}`,
-        scope: {
-          client,
-          ...(destination === '' ? {} : { server: destination }),
-          service,
-          fromUs: window?.startUs ?? flow.startUs,
-          toUs: nowUs,
-        },
-      },
-      flow,
-    );
-  }
-
   function tellRpc(flow: Flow, { name, object, isResponse }: Operation, nowUs: number): void {
     if (isResponse || !rpc.enabled || isGroupAddress(flow.server) || flow.client === flow.server) return;
-    const { client, server } = flow;
+    const { client, server, service } = flow;
     const list = LISTS.get(name);
     if (list !== undefined) {
       const window = lists.add(client, nowUs, server);
       const hosts = memberCount(window);
-      found('rpc_enumeration', 'A host is asked for its RPC services', rpc.severity, flow, server, null, `${client} asks ${server} ${list}`, nowUs); // prettier-ignore
+      tell(flow, {
+        rule: 'rpc-enumeration',
+        title: 'A host is asked for its RPC services',
+        score: 0.8,
+        technique: 'T0888',
+        evidence: `${client} asks ${server} ${list}`,
+        group: `${client} ${server} `,
+        scope: { client, server, service },
+        timeUs: nowUs,
+      });
       if (hosts >= rpc.hosts)
-        found('rpc_enumeration', 'Many hosts are asked for their RPC services', rpc.series_severity, flow, '', window, `${client} asked ${hosts} hosts which programs they run or what they export, in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
+        tell(flow, {
+          rule: 'rpc-enumeration',
+          title: 'Many hosts are asked for their RPC services',
+          severity: rpc.series_severity,
+          score: 0.8,
+          technique: 'T0846',
+          destination: '',
+          evidence: `${client} asked ${hosts} hosts which programs they run or what they export, in ${seconds(window, nowUs)}`,
+          group: `${client}  `,
+          scope: { client, service },
+          fromUs: window.startUs,
+          timeUs: nowUs,
+        });
     }
     if (name !== 'portmap:getport' || !HOLES.has(object)) return;
     const window = holes.add(client, nowUs, server);
     const hosts = memberCount(window);
     if (hosts >= rpc.hosts)
-      found('rpc_enumeration', 'Many hosts are asked for an RPC service that is known for its holes', rpc.series_severity, flow, '', window, `${client} asked ${hosts} hosts for ${object} in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
+      tell(flow, {
+        rule: 'rpc-enumeration',
+        title: 'Many hosts are asked for an RPC service that is known for its holes',
+        severity: rpc.series_severity,
+        score: 0.8,
+        technique: 'T0846',
+        destination: '',
+        evidence: `${client} asked ${hosts} hosts for ${object} in ${seconds(window, nowUs)}`,
+        group: `${client}  `,
+        scope: { client, service },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
   }
 
   function tellSip(
@@ -100,20 +94,31 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
     { name, object, exception, isResponse, isFromClient }: Operation,
     nowUs: number,
   ): void {
-    // prettier-ignore
     if (!sip.enabled) return;
-    const [asker, asked] = isFromClient === isResponse ? [flow.server, flow.client] : [flow.client, flow.server]; // prettier-ignore
+    const { client, server, service } = flow;
+    const [asker, asked] = isFromClient === isResponse ? [server, client] : [client, server];
     if (!isResponse) {
       if (name !== 'options' && name !== 'register' && name !== 'invite') return;
       servers.at(asked, nowUs);
       const window = systems.add(asker, nowUs, asked);
       const count = memberCount(window);
-      if (asker === flow.client && count >= sip.hosts && servers.peek(asker, nowUs) === undefined)
-        found('sip_scan', 'Telephone systems are looked for', sip.severity, flow, '', window, `${asker} asked ${count} hosts over SIP in ${seconds(window, nowUs)} that never answered`, nowUs); // prettier-ignore
+      if (asker === client && count >= sip.hosts && servers.peek(asker, nowUs) === undefined)
+        tell(flow, {
+          rule: 'sip-scan',
+          title: 'Telephone systems are looked for',
+          score: 0.8,
+          technique: 'T0846',
+          destination: '',
+          evidence: `${asker} asked ${count} hosts over SIP in ${seconds(window, nowUs)} that never answered`,
+          group: `${client}  Telephone systems are looked for`,
+          scope: { client, service },
+          fromUs: window.startUs,
+          timeUs: nowUs,
+        });
       return;
     }
     forgetMember(systems.peek(asker, nowUs), asked);
-    if (name !== 'register' || object === '' || asker !== flow.client) return;
+    if (name !== 'register' || object === '' || asker !== client) return;
     const key = `${asker} ${asked}`;
     if (exception === '') {
       forgetMember(subscribers.peek(key, nowUs), object);
@@ -122,18 +127,40 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
     if (!NO_SUBSCRIBER.test(exception)) return;
     const window = subscribers.add(key, nowUs, object);
     if (memberCount(window) >= sip.subscribers)
-      found('sip_scan', 'A telephone system is searched for its subscribers', sip.severity, flow, asked, window, `${asker} tried to register ${memberCount(window)} subscribers at ${asked} in ${seconds(window, nowUs)} that it does not have`, nowUs); // prettier-ignore
+      tell(flow, {
+        rule: 'sip-scan',
+        title: 'A telephone system is searched for its subscribers',
+        score: 0.8,
+        technique: 'T0888',
+        destination: asked,
+        evidence: `${asker} tried to register ${memberCount(window)} subscribers at ${asked} in ${seconds(window, nowUs)} that it does not have`,
+        group: `${client} ${asked} A telephone system is searched for its subscribers`,
+        scope: { client, server: asked, service },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
   }
 
   function tellSnmp(flow: Flow, { name, object, isResponse }: Operation, nowUs: number): void {
     if (!rules.brute_force.enabled) return;
-    const key = `${flow.client} ${flow.server}`;
+    const { client, server, service } = flow;
+    const key = `${client} ${server}`;
     if (isResponse) forgetMember(communities.peek(key, nowUs), object);
-    else if (ASKING.has(name) && !isGroupAddress(flow.server)) {
+    else if (ASKING.has(name) && !isGroupAddress(server)) {
       const window = communities.add(key, nowUs, object);
       const count = memberCount(window);
       if (count >= rules.brute_force.attempts)
-        found('brute_force', 'Password guessing over SNMP', rules.brute_force.severity, flow, flow.server, window, `${count} communities that were never answered, tried by ${flow.client} at ${flow.server} in ${seconds(window, nowUs)}`, nowUs); // prettier-ignore
+        tell(flow, {
+          rule: 'brute-force',
+          title: 'Password guessing over SNMP',
+          score: 0.8,
+          technique: 'T0859',
+          evidence: `${count} communities that were never answered, tried by ${client} at ${server} in ${seconds(window, nowUs)}`,
+          group: `${client} ${server} Password guessing over SNMP`,
+          scope: { client, server, service },
+          fromUs: window.startUs,
+          timeUs: nowUs,
+        });
     }
   }
 
@@ -148,7 +175,17 @@ export function createEnumerationDetector(rules: Rules, report: Report): Detecto
 
     fact(flow, key, value, nowUs) {
       if (key !== 'sip-agent' || !sip.enabled || !SIP_TOOLS.test(value)) return;
-      found('sip_scan', 'A tool that searches telephone systems says its name', sip.severity, flow, flow.server, null, `${flow.client} calls itself ${value.slice(0, 64)}`, nowUs); // prettier-ignore
+      const { client, server, service } = flow;
+      tell(flow, {
+        rule: 'sip-scan',
+        title: 'A tool that searches telephone systems says its name',
+        score: 0.8,
+        technique: 'T0888',
+        evidence: `${client} calls itself ${value.slice(0, 64)}`,
+        group: `${client} ${server} A tool that searches telephone systems says its name`,
+        scope: { client, server, service },
+        timeUs: nowUs,
+      });
     },
   };
 }

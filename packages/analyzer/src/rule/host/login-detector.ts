@@ -5,9 +5,10 @@
 import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../../flow/flow-columns.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, type CountedWindow, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** A shell that was entered has sent more than this; three refused passwords have not. */
 const SSH_FAILED_BYTES_MAX = 6000;
@@ -47,42 +48,32 @@ const PASSWORD_QUERY = /[?&]pass(?:word|wd)?=/i;
 const FORMS_FACTOR = 4;
 const LOGIN_TARGET = /log-?[io]n|auth|sign-?in|session|token|passw/i;
 
-export function createLoginDetector(rules: Rules, report: Report): Detector {
+interface Guessed {
+  readonly rule: 'brute-force' | 'http-brute-force';
+  readonly service: string;
+  /** Of which there were so many: `refused logins`. */
+  readonly what: string;
+  readonly timeUs: number;
+}
+
+export function createLoginDetector(rules: Rules, tell: Tell): Detector {
   const attempts = new KeyedWindows(rules.brute_force.within * 1000);
   const httpAttempts = new KeyedWindows(rules.http_brute_force.within * 1000);
 
-  function found(
-    rule: 'brute_force' | 'http_brute_force',
-    window: CountedWindow,
-    flow: Flow,
-    service: string,
-    what: string,
-    nowUs: number,
-  ): void {
-    report(
-      {
-        rule: rule.replaceAll('_', '-'),
-        title: `Password guessing over ${service.toUpperCase()}`,
-        severity: rules[rule].severity,
-        score: 0.9,
-        technique: 'T0859',
-        timeUs: nowUs,
-        source: flow.client,
-        destination: flow.server,
-        port: flow.serverPort,
-        protocol: service,
-        evidence: `${window.count} ${what} by ${flow.client} at ${flow.server} port ${flow.serverPort} in ${seconds(window, nowUs)}`,
-        group: `${flow.client} ${flow.server} ${flow.serverPort}`,
-        scope: {
-          client: flow.client,
-          server: flow.server,
-          serverPort: flow.serverPort,
-          fromUs: window.startUs,
-          toUs: nowUs,
-        },
-      },
-      flow,
-    );
+  function told(flow: Flow, window: CountedWindow, seen: Guessed): void {
+    const { client, server, serverPort } = flow;
+    tell(flow, {
+      rule: seen.rule,
+      title: `Password guessing over ${seen.service.toUpperCase()}`,
+      score: 0.9,
+      technique: 'T0859',
+      protocol: seen.service,
+      evidence: `${window.count} ${seen.what} by ${client} at ${server} port ${serverPort} in ${seconds(window, seen.timeUs)}`,
+      group: `${client} ${server} ${serverPort}`,
+      scope: { client, server, serverPort },
+      fromUs: window.startUs,
+      timeUs: seen.timeUs,
+    });
   }
 
   function count(flow: Flow, service: string, what: string, nowUs: number): void {
@@ -90,7 +81,7 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
     // The window may begin with the end of the first attempt; its flow began before.
     window.startUs = Math.min(window.startUs, Math.max(flow.startUs, window.startUs - 120_000_000));
     if (rules.brute_force.enabled && window.count >= rules.brute_force.attempts)
-      found('brute_force', window, flow, service, what, nowUs);
+      told(flow, window, { rule: 'brute-force', service, what, timeUs: nowUs });
   }
 
   return {
@@ -117,10 +108,15 @@ export function createLoginDetector(rules: Rules, report: Report): Detector {
         const isRefused = !operation.isFromClient && refusal.test(operation.exception);
         if (kind === 'none' && !isRefused) return;
         const target = operation.object.split('?')[0] ?? '';
-        const window = httpAttempts.add(`${flow.line} ${isRefused ? '' : target}`, nowUs); // prettier-ignore
+        const window = httpAttempts.add(`${flow.line} ${isRefused ? '' : target}`, nowUs);
         const needed = rules.http_brute_force.attempts * (kind === 'form' ? FORMS_FACTOR : 1);
         if (rules.http_brute_force.enabled && window.count >= needed)
-          found('http_brute_force', window, flow, 'http', isRefused ? 'refused requests' : `logins at ${target}`, nowUs); // prettier-ignore
+          told(flow, window, {
+            rule: 'http-brute-force',
+            service: 'http',
+            what: isRefused ? 'refused requests' : `logins at ${target}`,
+            timeUs: nowUs,
+          });
       } else if (operation.exception !== '' && refusal.test(operation.exception))
         count(flow, protocol, 'refused logins', nowUs);
     },
@@ -132,6 +128,7 @@ function loginKind({ name, object }: Operation, body: string | undefined): 'logi
   if (PASSWORD_QUERY.test(object)) return 'login';
   if (name !== 'post') return 'none';
   const isForm = FORM.test(body ?? '');
-  if (LOGIN_TARGET.test(object.split('?')[0] ?? '') && (body === undefined || isForm || JSON_BODY.test(body))) return 'login'; // prettier-ignore
+  if (LOGIN_TARGET.test(object.split('?')[0] ?? '') && (body === undefined || isForm || JSON_BODY.test(body)))
+    return 'login';
   return isForm ? 'form' : 'none';
 }

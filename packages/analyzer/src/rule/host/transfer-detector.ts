@@ -4,10 +4,10 @@
  */
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP, type PacketView } from '../../packet/packet-view.ts';
-import type { Severity } from '../../alert/finding.ts';
 import type { NetworkList } from '../../asset/networks.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 /** Payloads of a flow that are looked at. */
 const PAYLOADS_MAX = 200;
@@ -42,46 +42,20 @@ const PLAIN_ADDRESS = /^\d+\.\d+\.\d+\.\d+(:\d+)?$/;
 
 /** Where nobody speaks HTTP in the clear. */
 const HTTPS_PORT = 443;
-const LEAVES = 'A file leaves the plant';
 /** What a network's devices are, by the names that their makers use. */
 const DEVICE_FILE = /confi?g|\.cfg$|firmware|\.(?:bin|img|rom|fw)$/i;
 
 const UPLOADS: ReadonlySet<string> = new Set(['stor', 'stou', 'appe']);
 
-export function createTransferDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
-  function found(
-    rule: 'file-transfer' | 'remote-shell' | 'nameless-http',
-    title: string,
-    severity: Severity,
-    flow: Flow,
-    evidence: string,
-    nowUs: number,
-  ): void {
-    report(
-      {
-        rule,
-        title,
-        severity,
-        score: 0.8,
-        technique:
-          title === LEAVES
-            ? 'T0882'
-            : rule === 'file-transfer'
-              ? 'T0867'
-              : rule === 'remote-shell'
-                ? 'T0807'
-                : 'T0869',
-        timeUs: nowUs,
-        source: flow.client,
-        destination: flow.server,
-        port: flow.serverPort,
-        protocol: flow.service || 'tcp',
-        evidence,
-        group: `${flow.client} ${flow.server} ${flow.serverPort}`,
-        scope: rule === 'remote-shell' ? { pair: [flow.client, flow.server], fromUs: flow.startUs, toUs: nowUs } : { client: flow.client, server: flow.server, serverPort: flow.serverPort, fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
-      },
-      flow,
-    );
+export function createTransferDetector(rules: Rules, internal: NetworkList, tell: Tell): Detector {
+  function told(flow: Flow, seen: Seen): void {
+    const { client, server, serverPort } = flow;
+    tell(flow, {
+      ...seen,
+      score: 0.8,
+      group: `${client} ${server} ${serverPort}`,
+      scope: seen.rule === 'remote-shell' ? { pair: [client, server] } : { client, server, serverPort },
+    });
   }
 
   return {
@@ -92,17 +66,42 @@ export function createTransferDetector(rules: Rules, internal: NetworkList, repo
       const looked = (flow.memory['looked'] as number | undefined) ?? 0;
       if (looked >= PAYLOADS_MAX) return;
       flow.memory['looked'] = looked + 1;
+      const from = isFromClient ? flow.client : flow.server;
+      const to = isFromClient ? flow.server : flow.client;
       if (rules.file_transfer.enabled) {
         const what = programIn(view);
-        const [from, to] = isFromClient ? [flow.client, flow.server] : [flow.server, flow.client];
-        if (what !== '') found('file-transfer', 'A program comes over the network', what === ELF && !isNameless(flow) ? 'low' : rules.file_transfer.severity, flow, `${what} from ${from} to ${to}`, view.timeUs); // prettier-ignore
+        if (what !== '')
+          told(flow, {
+            rule: 'file-transfer',
+            title: 'A program comes over the network',
+            severity: what === ELF && !isNameless(flow) ? 'low' : rules.file_transfer.severity,
+            technique: 'T0867',
+            evidence: `${what} from ${from} to ${to}`,
+            timeUs: view.timeUs,
+          });
       }
       if (rules.remote_shell.enabled && looked < 8 && isUnspoken(flow)) {
-        const text = Buffer.from(view.bytes.buffer, view.bytes.byteOffset + view.payloadOffset, Math.min(200, view.payloadEnd - view.payloadOffset)).toString('latin1'); // prettier-ignore
+        const text = Buffer.from(
+          view.bytes.buffer,
+          view.bytes.byteOffset + view.payloadOffset,
+          Math.min(200, view.payloadEnd - view.payloadOffset),
+        ).toString('latin1');
         if (STAGE.test(text))
-          found('remote-shell', 'A program that takes over a machine is sent to it', rules.remote_shell.severity, flow, `the stage of Meterpreter from ${isFromClient ? flow.client : flow.server} to ${isFromClient ? flow.server : flow.client}`, view.timeUs); // prettier-ignore
+          told(flow, {
+            rule: 'remote-shell',
+            title: 'A program that takes over a machine is sent to it',
+            technique: 'T0807',
+            evidence: `the stage of Meterpreter from ${from} to ${to}`,
+            timeUs: view.timeUs,
+          });
         if (SHELLS.some((shell) => shell.test(text)))
-          found('remote-shell', 'A command shell answers on the network', rules.remote_shell.severity, flow, `${JSON.stringify(text.slice(0, 60))} on port ${flow.serverPort}`, view.timeUs); // prettier-ignore
+          told(flow, {
+            rule: 'remote-shell',
+            title: 'A command shell answers on the network',
+            technique: 'T0807',
+            evidence: `${JSON.stringify(text.slice(0, 60))} on port ${flow.serverPort}`,
+            timeUs: view.timeUs,
+          });
       }
     },
 
@@ -115,19 +114,52 @@ export function createTransferDetector(rules: Rules, internal: NetworkList, repo
       ) {
         const isOut = internal.has(flow.client) && !internal.has(flow.server);
         if (isOut && (operation.name === 'post' || flow.serverPort === HTTPS_PORT))
-          found('nameless-http', 'Data goes to a nameless host of the Internet', 'medium', flow, `${flow.client} sends ${operation.name.toUpperCase()} ${operation.object.slice(0, 60)} to ${flow.facts['host'] ?? ''} port ${flow.serverPort}, not encrypted`, nowUs); // prettier-ignore
+          told(flow, {
+            rule: 'nameless-http',
+            title: 'Data goes to a nameless host of the Internet',
+            severity: 'medium',
+            technique: 'T0869',
+            evidence: `${flow.client} sends ${operation.name.toUpperCase()} ${operation.object.slice(0, 60)} to ${flow.facts['host'] ?? ''} port ${flow.serverPort}, not encrypted`,
+            timeUs: nowUs,
+          });
         return;
       }
       if (operation.protocol === 'tftp' && rules.file_transfer.enabled && DEVICE_FILE.test(operation.object))
-        found('file-transfer', 'A device’s configuration or firmware travels without a login', 'low', flow, `${flow.client} ${operation.name}s ${operation.object} at ${flow.server} over TFTP`, nowUs); // prettier-ignore
+        told(flow, {
+          rule: 'file-transfer',
+          title: 'A device’s configuration or firmware travels without a login',
+          severity: 'low',
+          technique: 'T0867',
+          evidence: `${flow.client} ${operation.name}s ${operation.object} at ${flow.server} over TFTP`,
+          timeUs: nowUs,
+        });
       const isPut = operation.protocol === 'ftp' && UPLOADS.has(operation.name) && !operation.isResponse;
-      if (!isPut || !rules.file_transfer.enabled || !internal.has(flow.client) || internal.has(flow.server)) return; // prettier-ignore
-      found('file-transfer', LEAVES, rules.file_transfer.severity, flow, `${flow.client} puts ${operation.object} on ${flow.server}, which is not of the plant`, nowUs); // prettier-ignore
+      if (!isPut || !rules.file_transfer.enabled || !internal.has(flow.client) || internal.has(flow.server))
+        return;
+      told(flow, {
+        rule: 'file-transfer',
+        title: 'A file leaves the plant',
+        technique: 'T0882',
+        evidence: `${flow.client} puts ${operation.object} on ${flow.server}, which is not of the plant`,
+        timeUs: nowUs,
+      });
     },
 
     fact(flow, key, value, nowUs) {
-      if (key === 'host' && flow.service === 'http' && PLAIN_ADDRESS.test(value) && rules.file_transfer.enabled)
-        found('nameless-http', 'HTTP to a host without a name', 'low', flow, `${flow.client} asks ${value} by its address`, nowUs); // prettier-ignore
+      if (
+        key === 'host' &&
+        flow.service === 'http' &&
+        PLAIN_ADDRESS.test(value) &&
+        rules.file_transfer.enabled
+      )
+        told(flow, {
+          rule: 'nameless-http',
+          title: 'HTTP to a host without a name',
+          severity: 'low',
+          technique: 'T0869',
+          evidence: `${flow.client} asks ${value} by its address`,
+          timeUs: nowUs,
+        });
     },
   };
 }
@@ -154,7 +186,8 @@ function programIn(view: PacketView): string {
     if (at === -1) return '';
   }
   if (end - at < 20) return '';
-  if (bytes[at] === 0x7f && bytes[at + 1] === 0x45 && bytes[at + 2] === 0x4c && bytes[at + 3] === 0x46) return ELF; // prettier-ignore
+  if (bytes[at] === 0x7f && bytes[at + 1] === 0x45 && bytes[at + 2] === 0x4c && bytes[at + 3] === 0x46)
+    return ELF;
   // MZ alone is two letters; the header of a real one points to PE within the first kilobyte.
   if (bytes[at] !== 0x4d || bytes[at + 1] !== 0x5a || end - at < 64) return '';
   const pe = ((bytes[at + 0x3d] as number) << 8) | (bytes[at + 0x3c] as number);

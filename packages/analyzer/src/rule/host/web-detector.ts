@@ -4,8 +4,9 @@
  */
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP, type PacketView } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 const TEXT_BYTES_MAX = 4096;
 
@@ -54,47 +55,58 @@ const FORM = /^content-type:\s*application\/x-www-form-urlencoded/im;
 const TOOLS =
   /^user-agent:[^\r\n]*\b(nikto|sqlmap|nmap scripting engine|masscan|zgrab|zmeu|dirbuster|gobuster|feroxbuster|ffuf|wfuzz|hydra|wpscan|acunetix|nessus|openvas|nuclei|w3af|arachni|havij|morfeus|metasploit)\b/im;
 
-export function createWebDetector(rules: Rules, report: Report): Detector {
+export function createWebDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.web_attack;
 
-  function found(title: string, technique: string, evidence: string, flow: Flow, nowUs: number): void {
+  function told(flow: Flow, seen: Omit<Seen, 'rule'>): void {
     const { client, server, serverPort } = flow;
-    report(
-      {
-        rule: 'web-attack',
-        title,
-        severity: rule.severity,
-        score: 0.85,
-        technique,
-        timeUs: nowUs,
-        source: client,
-        destination: server,
-        port: serverPort,
-        protocol: 'http',
-        evidence,
-        group: `${client} ${server} ${serverPort} ${title}`,
-        scope: { client, server, serverPort, fromUs: flow.startUs, toUs: nowUs },
-      },
-      flow,
-    );
+    tell(flow, {
+      ...seen,
+      rule: 'web-attack',
+      score: 0.85,
+      group: `${client} ${server} ${serverPort} ${seen.title}`,
+      scope: { client, server, serverPort },
+    });
   }
 
   return {
     state: {},
 
     packet(view, flow, isFromClient) {
-      if (!rule.enabled || flow === null || !isFromClient || flow.service !== 'http' || view.protocol !== PROTO_TCP) return; // prettier-ignore
+      if (
+        !rule.enabled ||
+        flow === null ||
+        !isFromClient ||
+        flow.service !== 'http' ||
+        view.protocol !== PROTO_TCP
+      )
+        return;
       const text = requestText(view);
       if (text === '') return;
       const head = headOf(text);
       const line = head.slice(0, lineEnd(head));
       const target = decoded(decoded(line.split(' ')[1] ?? ''));
-      const what = leavesRoot(target) ? 'a path out of the web root' : (reasonOf(TARGETS, target) ?? reasonOf(HEADS, decoded(head)) ?? reasonOf(ANYWHERE, decoded(text)) ?? reasonOf(TARGETS, formOf(head, text))); // prettier-ignore
+      const what = leavesRoot(target)
+        ? 'a path out of the web root'
+        : (reasonOf(TARGETS, target) ??
+          reasonOf(HEADS, decoded(head)) ??
+          reasonOf(ANYWHERE, decoded(text)) ??
+          reasonOf(TARGETS, formOf(head, text)));
       if (what !== undefined)
-        found('A request that attacks a web server', 'T0819', `${what} in ${JSON.stringify(line.slice(0, 160))}`, flow, view.timeUs); // prettier-ignore
+        told(flow, {
+          title: 'A request that attacks a web server',
+          technique: 'T0819',
+          evidence: `${what} in ${JSON.stringify(line.slice(0, 160))}`,
+          timeUs: view.timeUs,
+        });
       const tool = TOOLS.exec(head)?.[1];
       if (tool !== undefined)
-        found('A scanning tool looks through a web server', 'T0888', `${flow.client} calls itself ${tool.toLowerCase()}`, flow, view.timeUs); // prettier-ignore
+        told(flow, {
+          title: 'A scanning tool looks through a web server',
+          technique: 'T0888',
+          evidence: `${flow.client} calls itself ${tool.toLowerCase()}`,
+          timeUs: view.timeUs,
+        });
     },
   };
 }
