@@ -52,24 +52,23 @@ export function createDetectors(
   report: Report,
 ): readonly Detector[] {
   const suspects = createSuspectDetector(rules, createTell(rules, report));
-  const found: Report = (finding, flow) => {
+  const tell = createTell(rules, (finding, flow) => {
     suspects.heard(finding);
     report(finding, flow);
-  };
-  const tell = createTell(rules, found);
+  });
   return [
-    createScanDetector(rules, internal, found),
-    createFloodDetector(rules, found),
+    createScanDetector(rules, internal, tell),
+    createFloodDetector(rules, tell),
     createLoginDetector(rules, tell),
-    createArpDetector(rules, found),
-    createAccessDetector(rules, internal, found),
-    createBeaconDetector(rules, internal, found),
-    createDnsDetector(rules, found),
-    createDnsSpoofingDetector(rules, found),
-    createIcmpDetector(rules, found),
+    createArpDetector(rules, tell),
+    createAccessDetector(rules, internal, tell),
+    createBeaconDetector(rules, internal, tell),
+    createDnsDetector(rules, tell),
+    createDnsSpoofingDetector(rules, tell),
+    createIcmpDetector(rules, tell),
     createLateralDetector(rules, tell),
     createDirectoryDetector(rules, tell),
-    createDhcpDetector(rules, found),
+    createDhcpDetector(rules, tell),
     createMalwareDetector(rules, tell),
     createTransferDetector(rules, internal, tell),
     createWebDetector(rules, tell),
@@ -79,7 +78,7 @@ export function createDetectors(
     createOtDetector(rules, tell),
     createGooseDetector(rules, tell),
     createForgedDetector(rules, tell),
-    createMirrorDetector(rules, found),
+    createMirrorDetector(rules, tell),
     createProbeDetector(rules, tell),
     createNewcomerDetector(rules, tell),
     createOverrideDetector(rules, tell),
@@ -89,12 +88,12 @@ export function createDetectors(
     createUnansweredDetector(rules, tell),
     createChurnDetector(rules, tell),
     createMessageFloodDetector(rules, tell),
-    createResetDetector(rules, found),
+    createResetDetector(rules, tell),
     createSubscriptionDetector(rules, tell),
     createPolicyDetector(rules, internal, tell),
-    createDeadServiceDetector(rules, found),
+    createDeadServiceDetector(rules, tell),
     createReplayDetector(rules, tell),
-    createInjectionDetector(rules, found),
+    createInjectionDetector(rules, tell),
     createControlDetector(rules, tell),
     suspects,
     ...(baseline === null ? [] : [createBaselineDetector(rules, internal, baseline, tell)]),

@@ -2,14 +2,14 @@
  * Who goes where: sensitive services (a PLC's port, a remote shell) used by a client that is not on the allow-list, hosts of the plant that talk to the
  * Internet, and sessions through which one machine is operated from another. Mostly things to know, not attacks: each is told once for a client and a way.
  */
-import type { Severity } from '../../alert/finding.ts';
 import { SENT_SYN, type Flow } from '../../flow/flow.ts';
 import { NetworkList, isGroupAddress } from '../../asset/networks.ts';
 import { BACKWARD, FORWARD, PAYLOAD } from '../../flow/flow-columns.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../packet/packet-view.ts';
-import { protocolName, type Detector, type Report } from '../detector.ts';
+import { protocolName, type Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import { NOBODY, type Seen, type Tell } from '../tell.ts';
 
 /** Port → how a machine is operated through it. */
 const REMOTE: ReadonlyMap<number, string> = new Map([
@@ -44,6 +44,8 @@ const TLS_PORTS: ReadonlySet<number> = new Set([
 const STRANGERS_WINDOW_US = 600_000_000;
 /** So many strangers at one controller are no mistake in the list. */
 const CROWD_MIN = 20;
+/** Things to know, not attacks. */
+const SCORE = 0.5;
 
 /** Ports above 1023 whose protocols are not read here, and are no riddle. */
 const KNOWN_PORTS: ReadonlySet<number> = new Set([
@@ -51,49 +53,23 @@ const KNOWN_PORTS: ReadonlySet<number> = new Set([
   5671, 5672, 6379, 6881, 8086, 8883, 9100, 9600, 11740, 18245, 18246, 20547, 34962, 34963, 34964, 48898, 55000, 61616, 62351,
 ]); // prettier-ignore
 
-export function createAccessDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
+export function createAccessDetector(rules: Rules, internal: NetworkList, tell: Tell): Detector {
   const ports = new Set(rules.sensitive_access.ports);
   const allowed = new NetworkList(rules.sensitive_access.allow);
 
   const strangers = new KeyedWindows(STRANGERS_WINDOW_US);
 
-  function found(
-    rule:
-      | 'sensitive_access'
-      | 'internet_access'
-      | 'remote_access'
-      | 'foreign_hosts'
-      | 'unknown_service'
-      | 'nameless_tls',
-    title: string,
-    technique: string,
-    flow: Flow,
-    evidence: string,
-    nowUs: number,
-    severity: Severity = rules[rule].severity,
-  ): void {
-    const { client, server, serverPort: port } = flow;
-    const isPair = rule === 'remote_access' || rule === 'unknown_service' || rule === 'nameless_tls';
-    const isClient = rule === 'internet_access' || rule === 'foreign_hosts';
-    report(
-      {
-        rule: rule.replaceAll('_', '-'),
-        title,
-        severity,
-        score: 0.5,
-        technique,
-        timeUs: nowUs,
-        source: rule === 'sensitive_access' && severity !== rules[rule].severity ? '' : client,
-        destination: server,
-        port,
-        protocol: flow.service || protocolName(flow.protocol),
-        evidence,
-        group: isPair ? `${client} ${server} ${port}` : isClient ? client : `${server} ${port}`,
-        // Only the flows that are told of: others may use the same port and be allowed to.
-        scope: { client: isPair || isClient ? client : '', ...(isPair ? { server, serverPort: port } : {}), fromUs: flow.startUs, toUs: nowUs }, // prettier-ignore
-      },
-      flow,
-    );
+  /** About what the two say to each other there. */
+  function toldOfPair(flow: Flow, seen: Seen): void {
+    const { client, server, serverPort } = flow;
+    const group = `${client} ${server} ${serverPort}`;
+    tell(flow, { ...seen, score: SCORE, group, scope: { client, server, serverPort } });
+  }
+
+  /** About all that this client does. */
+  function toldOfClient(flow: Flow, seen: Seen): void {
+    const { client } = flow;
+    tell(flow, { ...seen, score: SCORE, group: client, scope: { client } });
   }
 
   return {
@@ -102,11 +78,24 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
       // A conversation in which both spoke, on a port that is registered for nothing, in no protocol that is known here.
       if (!rules.unknown_service.enabled || flow.service !== '') return;
       if (flow.protocol !== PROTO_TCP && flow.protocol !== PROTO_UDP) return;
-      const both = (values[flow.row + FORWARD + PAYLOAD] as number) > 0 && (values[flow.row + BACKWARD + PAYLOAD] as number) > 0; // prettier-ignore
-      if (!both || flow.serverPort < 1024 || flow.wasReversed || KNOWN_PORTS.has(flow.serverPort)) return;
+      const forward = values[flow.row + FORWARD + PAYLOAD] as number;
+      const backward = values[flow.row + BACKWARD + PAYLOAD] as number;
+      if (
+        !(forward > 0 && backward > 0) ||
+        flow.serverPort < 1024 ||
+        flow.wasReversed ||
+        KNOWN_PORTS.has(flow.serverPort)
+      )
+        return;
       if (flow.protocol === PROTO_TCP && (flow.clientState & SENT_SYN) === 0) return;
       if (!internal.has(flow.client)) return;
-      found('unknown_service', 'A conversation that nobody knows', 'T0885', flow, `${flow.client} and ${flow.server} talk on ${protocolName(flow.protocol)} port ${flow.serverPort} in a protocol that is not known here`, nowUs); // prettier-ignore
+      toldOfPair(flow, {
+        rule: 'unknown-service',
+        title: 'A conversation that nobody knows',
+        technique: 'T0885',
+        evidence: `${flow.client} and ${flow.server} talk on ${protocolName(flow.protocol)} port ${flow.serverPort} in a protocol that is not known here`,
+        timeUs: nowUs,
+      });
     },
 
     operation(flow, operation, nowUs) {
@@ -114,7 +103,13 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
         return;
       if (flow.facts['sni'] !== undefined || TLS_PORTS.has(flow.serverPort)) return;
       if (!internal.has(flow.client) || internal.has(flow.server)) return;
-      found('nameless_tls', 'TLS with a nameless host on a strange port', 'T0885', flow, `${flow.client} speaks TLS with ${flow.server} port ${flow.serverPort} and names no host (JA3 ${flow.facts['ja3'] ?? 'unknown'})`, nowUs); // prettier-ignore
+      toldOfPair(flow, {
+        rule: 'nameless-tls',
+        title: 'TLS with a nameless host on a strange port',
+        technique: 'T0885',
+        evidence: `${flow.client} speaks TLS with ${flow.server} port ${flow.serverPort} and names no host (JA3 ${flow.facts['ja3'] ?? 'unknown'})`,
+        timeUs: nowUs,
+      });
     },
 
     flowAnswered(flow, nowUs) {
@@ -123,15 +118,53 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, report
       if (rules.sensitive_access.enabled && ports.has(port) && !allowed.has(client)) {
         const window = strangers.add(`${server} ${port}`, nowUs, client);
         const isCrowd = memberCount(window) >= CROWD_MIN;
-        found('sensitive_access', 'A sensitive port was used from outside the allow-list', 'T0886', flow, isCrowd ? `${memberCount(window)} addresses that are on no list talk with ${server} port ${port}, in ${seconds(window, nowUs)}` : `${client} talks with ${server} port ${port} and is on no list of those who may`, nowUs, isCrowd ? 'high' : undefined); // prettier-ignore
+        const severity = isCrowd ? 'high' : rules.sensitive_access.severity;
+        tell(flow, {
+          rule: 'sensitive-access',
+          title: 'A sensitive port was used from outside the allow-list',
+          severity,
+          score: SCORE,
+          technique: 'T0886',
+          source: severity === rules.sensitive_access.severity ? client : '',
+          evidence: isCrowd
+            ? `${memberCount(window)} addresses that are on no list talk with ${server} port ${port}, in ${seconds(window, nowUs)}`
+            : `${client} talks with ${server} port ${port} and is on no list of those who may`,
+          group: `${server} ${port}`,
+          // Others may use the same port and be allowed to.
+          scope: NOBODY,
+          timeUs: nowUs,
+        });
       }
       if (rules.internet_access.enabled && internal.has(client) && !internal.has(server))
-        found('internet_access', 'A host of the plant talks to the Internet', 'T0883', flow, `${client} talks with ${server} port ${port}`, nowUs); // prettier-ignore
-      if (rules.foreign_hosts.enabled && !internal.has(client) && !internal.has(server) && !isGroupAddress(client))
-        found('foreign_hosts', 'Two hosts that are not of the plant talk on its network', 'T0883', flow, `${client} talks with ${server} port ${port}; if these are the plant's, they belong into internal_networks`, nowUs); // prettier-ignore
+        toldOfClient(flow, {
+          rule: 'internet-access',
+          title: 'A host of the plant talks to the Internet',
+          technique: 'T0883',
+          evidence: `${client} talks with ${server} port ${port}`,
+          timeUs: nowUs,
+        });
+      if (
+        rules.foreign_hosts.enabled &&
+        !internal.has(client) &&
+        !internal.has(server) &&
+        !isGroupAddress(client)
+      )
+        toldOfClient(flow, {
+          rule: 'foreign-hosts',
+          title: 'Two hosts that are not of the plant talk on its network',
+          technique: 'T0883',
+          evidence: `${client} talks with ${server} port ${port}; if these are the plant's, they belong into internal_networks`,
+          timeUs: nowUs,
+        });
       const remote = protocol === PROTO_TCP ? REMOTE.get(port) : undefined;
       if (remote !== undefined && rules.remote_access.enabled)
-        found('remote_access', 'A machine is operated from another', 'T0886', flow, `${client} has a session with ${server} over ${remote}`, nowUs); // prettier-ignore
+        toldOfPair(flow, {
+          rule: 'remote-access',
+          title: 'A machine is operated from another',
+          technique: 'T0886',
+          evidence: `${client} has a session with ${server} over ${remote}`,
+          timeUs: nowUs,
+        });
     },
   };
 }

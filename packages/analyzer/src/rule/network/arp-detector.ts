@@ -8,8 +8,9 @@ import { readArp } from '../../protocol/arp.ts';
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import { formatMac } from '@tapline/shared/packet/ip-address.ts';
 import type { PacketView } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell, Told } from '../tell.ts';
 
 const ADDRESSES_MAX = 16_384;
 /** Without a request: a few are how an address is announced, many for another's address are how a cache is kept poisoned. */
@@ -24,22 +25,29 @@ const TWICE_US = 1_000_000;
 const POISONED_US = 60_000_000;
 const UNSPECIFIED = '0.0.0.0';
 
-export function createArpDetector(rules: Rules, report: Report): Detector {
+/** By a MAC address (the source), of an address (the destination). */
+interface Spoofed extends Pick<Told, 'severity' | 'evidence' | 'timeUs'> {
+  readonly source: string;
+  readonly destination: string;
+}
+
+export function createArpDetector(rules: Rules, tell: Tell): Detector {
+  const rule = rules.arp_spoofing;
   /** Address → the MAC address that it was said to be at last, and whose frame said so. */
   const owners = new Map<string, { mac: string; voice: string }>();
   /** MAC address → addresses that it said it has. */
   const claims = new Map<string, string[]>();
-  const changes = new KeyedWindows(rules.arp_spoofing.within * 1000);
-  const unasked = new KeyedWindows(rules.arp_spoofing.within * 1000);
+  const changes = new KeyedWindows(rule.within * 1000);
+  const unasked = new KeyedWindows(rule.within * 1000);
   const asked = new KeyedWindows(10_000_000);
   /** By MAC address: whom it told, unasked, who it is. */
-  const told = new KeyedWindows(rules.arp_spoofing.within * 1000);
+  const lies = new KeyedWindows(rule.within * 1000);
 
   return {
-    state: { owners, claims, changes, unasked, asked, told },
+    state: { owners, claims, changes, unasked, asked, told: lies },
 
     packet(view) {
-      if (view.frame.kind !== FRAME_ARP || !rules.arp_spoofing.enabled) return;
+      if (view.frame.kind !== FRAME_ARP || !rule.enabled) return;
       const message = readArp(view);
       if (message === null || message.sender === UNSPECIFIED) return;
       const nowUs = view.timeUs;
@@ -49,16 +57,28 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
         const wasAsked = asked.peek(sender, nowUs) !== undefined;
         if (!wasAsked) {
           const window = unasked.add(`${senderMac} ${sender}`, nowUs, message.targetMac);
-          const lies = told.add(senderMac, nowUs, `${sender} ${message.target}`);
+          const toldBy = lies.add(senderMac, nowUs, `${sender} ${message.target}`);
           // An announcement of one's own address has that on both sides.
-          if (sender !== message.target && hasMember(lies, `${message.target} ${sender}`) && lies.count >= BOTH_REPLIES_MIN)
-            found(`${senderMac} tells ${message.target} that it is ${sender}, and ${sender} that it is ${message.target}, and nobody asked`); // prettier-ignore
+          if (
+            sender !== message.target &&
+            hasMember(toldBy, `${message.target} ${sender}`) &&
+            toldBy.count >= BOTH_REPLIES_MIN
+          )
+            told({
+              source: senderMac,
+              destination: sender,
+              evidence: `${senderMac} tells ${message.target} that it is ${sender}, and ${sender} that it is ${message.target}, and nobody asked`,
+              timeUs: nowUs,
+            });
           const hasOthers = (claims.get(senderMac) ?? []).some((address) => address !== sender);
           if ((hasOthers && window.count >= UNASKED_REPLIES_MIN) || window.count >= UNASKED_FLOOD_MIN)
-            found(
-              `${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`,
-              window.count >= UNASKED_FLOOD_MIN ? undefined : 'medium',
-            );
+            told({
+              severity: window.count >= UNASKED_FLOOD_MIN ? rule.severity : 'medium',
+              source: senderMac,
+              destination: sender,
+              evidence: `${senderMac} says ${window.count} times in ${seconds(window, nowUs)} that it is ${sender}, and nobody asked`,
+              timeUs: nowUs,
+            });
         }
       }
       const owner = owners.get(sender);
@@ -72,35 +92,31 @@ export function createArpDetector(rules: Rules, report: Report): Detector {
       if (owner === undefined || owner.mac === senderMac || owner.voice === voice) return;
       const window = changes.add(sender, nowUs, senderMac);
       addMember(window, owner.mac);
-      if (window.count >= rules.arp_spoofing.changes)
-        found(
-          `${sender} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, nowUs)}`,
-          nowUs - window.startUs < TWICE_US ? 'low' : undefined,
-        );
-
-      function found(evidence: string, severity = rules.arp_spoofing.severity): void {
-        report(
-          {
-            rule: 'arp-spoofing',
-            title: 'ARP spoofing',
-            severity,
-            score: 0.95,
-            technique: 'T0830',
-            timeUs: nowUs,
-            source: senderMac,
-            destination: sender,
-            port: -1,
-            protocol: 'arp',
-            evidence,
-            group: sender,
-            // What is sent to the address for a while goes where the last reply said.
-            scope: { host: sender, fromUs: nowUs, toUs: nowUs + POISONED_US },
-          },
-          null,
-        );
-      }
+      if (window.count >= rule.changes)
+        told({
+          severity: nowUs - window.startUs < TWICE_US ? 'low' : rule.severity,
+          source: senderMac,
+          destination: sender,
+          evidence: `${sender} moved ${window.count} times between ${membersOf(window).join(' and ')} in ${seconds(window, nowUs)}`,
+          timeUs: nowUs,
+        });
     },
   };
+
+  function told(what: Spoofed): void {
+    tell(null, {
+      ...what,
+      rule: 'arp-spoofing',
+      title: 'ARP spoofing',
+      score: 0.95,
+      technique: 'T0830',
+      protocol: 'arp',
+      group: what.destination,
+      // What is sent to the address for a while goes where the last reply said.
+      scope: { host: what.destination },
+      toUs: what.timeUs + POISONED_US,
+    });
+  }
 }
 
 /** Whose frame it is; where the capture does not say, who it says it is from. */

@@ -10,8 +10,9 @@ import type { Severity } from '../../alert/finding.ts';
 import { BACKWARD, PACKETS } from '../../flow/flow-columns.ts';
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../packet/packet-view.ts';
-import { protocolName, type Detector, type Report } from '../detector.ts';
+import { protocolName, type Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 interface Series {
   lastUs: number;
@@ -34,7 +35,7 @@ const QUICK_GAP_US = 5_000_000;
 const QUICK_FACTOR = 3;
 const GAP_US_MAX = 3_600_000_000;
 
-export function createBeaconDetector(rules: Rules, internal: NetworkList, report: Report): Detector {
+export function createBeaconDetector(rules: Rules, internal: NetworkList, tell: Tell): Detector {
   const rule = rules.beaconing;
   const series = new Map<string, Series>();
   return {
@@ -45,7 +46,8 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
     },
 
     flowEnded(flow, values, nowUs) {
-      if (flow.protocol !== PROTO_UDP || flow.service !== '' || flow.serverPort < 1024 || flow.wasReversed) return; // prettier-ignore
+      if (flow.protocol !== PROTO_UDP || flow.service !== '' || flow.serverPort < 1024 || flow.wasReversed)
+        return;
       if (REPORT_PORTS.has(flow.serverPort) || (values[flow.row + BACKWARD + PACKETS] as number) > 0) return;
       called(flow, nowUs, 'low', 'Datagrams at even intervals that nobody answers');
     },
@@ -78,24 +80,19 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, report
     if (rhythm !== null) known.mean = rhythm.mean;
     const mean = known.mean;
     const jitter = rhythm?.jitter ?? rule.jitter;
-    report(
-      {
-        rule: 'beaconing',
-        title,
-        severity,
-        score: 1 - jitter,
-        technique: 'T0869',
-        timeUs: nowUs,
-        source: flow.client,
-        destination: flow.server,
-        port: flow.serverPort,
-        protocol: protocolName(flow.protocol),
-        evidence: `${flow.client} calls ${flow.server} port ${flow.serverPort} each ${(mean / 1e6).toFixed(1)} s, with a jitter of ${(100 * jitter).toFixed(1)} %, for ${Math.round((nowUs - known.startUs) / 1e6)} s`,
-        group: key,
-        scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort, fromUs: known.startUs, toUs: nowUs }, // prettier-ignore
-      },
-      flow,
-    );
+    tell(flow, {
+      rule: 'beaconing',
+      title,
+      severity,
+      score: 1 - jitter,
+      technique: 'T0869',
+      protocol: protocolName(flow.protocol),
+      evidence: `${flow.client} calls ${flow.server} port ${flow.serverPort} each ${(mean / 1e6).toFixed(1)} s, with a jitter of ${(100 * jitter).toFixed(1)} %, for ${Math.round((nowUs - known.startUs) / 1e6)} s`,
+      group: key,
+      scope: { client: flow.client, server: flow.server, serverPort: flow.serverPort },
+      fromUs: known.startUs,
+      timeUs: nowUs,
+    });
   }
 
   /** Mean and jitter of the last gaps, if there are enough of them and they are even. The longest of eight is left out: a call may fail. */

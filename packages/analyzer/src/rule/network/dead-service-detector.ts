@@ -4,11 +4,12 @@
  */
 import { PROTO_TCP } from '../../packet/packet-view.ts';
 import { SENT_ACK, SENT_DATA, SENT_FIN, SENT_SYN, SENT_SYN_ACK } from '../../flow/flow.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
-export function createDeadServiceDetector(rules: Rules, report: Report): Detector {
+export function createDeadServiceDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.dead_service;
   const attempts = new KeyedWindows(rule.within * 1000);
   return {
@@ -24,24 +25,18 @@ export function createDeadServiceDetector(rules: Rules, report: Report): Detecto
       window.startUs = Math.min(window.startUs, flow.startUs);
       if (window.count < rule.attempts) return;
       const { client, server, serverPort } = flow;
-      report(
-        {
-          rule: 'dead-service',
-          title: 'A service is called again and again, and is not there',
-          severity: rule.severity,
-          score: 0.4,
-          technique: 'T0826',
-          timeUs: nowUs,
-          source: client,
-          destination: server,
-          port: serverPort,
-          protocol: 'tcp',
-          evidence: `${client} tried ${window.count} times in ${seconds(window, nowUs)} to reach ${server} port ${serverPort}`,
-          group: flow.line,
-          scope: { client, server, serverPort, fromUs: window.startUs, toUs: nowUs },
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'dead-service',
+        title: 'A service is called again and again, and is not there',
+        score: 0.4,
+        technique: 'T0826',
+        protocol: 'tcp',
+        evidence: `${client} tried ${window.count} times in ${seconds(window, nowUs)} to reach ${server} port ${serverPort}`,
+        group: flow.line,
+        scope: { client, server, serverPort },
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
     },
   };
 }

@@ -5,9 +5,10 @@
 import { formatMac } from '@tapline/shared/packet/ip-address.ts';
 import { PROTO_UDP } from '../../packet/packet-view.ts';
 import type { Flow } from '../../flow/flow.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 const SERVER_PORT = 67;
 /** Operation and message type of a device that has no address yet. */
@@ -25,7 +26,7 @@ const MADE_UP_SHARE = 3;
 const SERVER_US = 86_400_000_000;
 const SERVERS = 'servers';
 
-export function createDhcpDetector(rules: Rules, report: Report): Detector {
+export function createDhcpDetector(rules: Rules, tell: Tell): Detector {
   const devices = new KeyedWindows(rules.dhcp_starvation.within * 1000);
   const makers = new KeyedWindows(rules.dhcp_starvation.within * 1000);
   const servers = new KeyedWindows(SERVER_US);
@@ -39,27 +40,27 @@ export function createDhcpDetector(rules: Rules, report: Report): Detector {
       const mac = formatMac(bytes, at + HARDWARE_ADDRESS);
       const window = devices.add('', timeUs, mac);
       // Of addresses that a maker gave, its half: real devices of one hall are of few makers.
-      const known = isMakers(bytes[at + HARDWARE_ADDRESS] as number) ? makers.add('', timeUs, mac.slice(0, 8)) : makers.at('', timeUs); // prettier-ignore
-      const isMadeUp = memberCount(window) >= rules.dhcp_starvation.devices / MADE_UP_SHARE && memberCount(known) >= memberCount(window) / MADE_UP_SHARE; // prettier-ignore
+      const known = isMakers(bytes[at + HARDWARE_ADDRESS] as number)
+        ? makers.add('', timeUs, mac.slice(0, 8))
+        : makers.at('', timeUs);
+      const isMadeUp =
+        memberCount(window) >= rules.dhcp_starvation.devices / MADE_UP_SHARE &&
+        memberCount(known) >= memberCount(window) / MADE_UP_SHARE;
       if (memberCount(window) < rules.dhcp_starvation.devices && !isMadeUp) return;
-      report(
-        {
-          rule: 'dhcp-starvation',
-          title: 'Addresses are taken by more devices than there can be',
-          severity: rules.dhcp_starvation.severity,
-          score: 0.85,
-          technique: 'T0814',
-          timeUs,
-          source: flow.client,
-          destination: flow.server,
-          port: SERVER_PORT,
-          protocol: 'dhcp',
-          evidence: `${memberCount(window)} devices asked for an address in ${seconds(window, timeUs)}`,
-          group: '',
-          scope: { client: flow.client, server: flow.server, serverPort: SERVER_PORT, fromUs: window.startUs, toUs: timeUs }, // prettier-ignore
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'dhcp-starvation',
+        title: 'Addresses are taken by more devices than there can be',
+        severity: rules.dhcp_starvation.severity,
+        score: 0.85,
+        technique: 'T0814',
+        port: SERVER_PORT,
+        protocol: 'dhcp',
+        evidence: `${memberCount(window)} devices asked for an address in ${seconds(window, timeUs)}`,
+        group: '',
+        scope: { client: flow.client, server: flow.server, serverPort: SERVER_PORT },
+        fromUs: window.startUs,
+        timeUs,
+      });
     },
 
     operation(flow, operation, nowUs) {
@@ -73,24 +74,20 @@ export function createDhcpDetector(rules: Rules, report: Report): Detector {
   };
 
   function tellSecond(flow: Flow, server: string, known: string, nowUs: number): void {
-    report(
-      {
-        rule: 'rogue-dhcp',
-        title: 'A second server hands out addresses',
-        severity: rules.rogue_dhcp.severity,
-        score: 0.6,
-        technique: 'T0830',
-        timeUs: nowUs,
-        source: server,
-        destination: '',
-        port: flow.serverPort,
-        protocol: 'dhcp',
-        evidence: `${server} hands out addresses, as ${known} does; who takes one from the wrong server sends everything through it`,
-        group: server,
-        scope: { client: server, service: 'dhcp', fromUs: flow.startUs, toUs: nowUs },
-      },
-      flow,
-    );
+    tell(flow, {
+      rule: 'rogue-dhcp',
+      title: 'A second server hands out addresses',
+      severity: rules.rogue_dhcp.severity,
+      score: 0.6,
+      technique: 'T0830',
+      source: server,
+      destination: '',
+      protocol: 'dhcp',
+      evidence: `${server} hands out addresses, as ${known} does; who takes one from the wrong server sends everything through it`,
+      group: server,
+      scope: { client: server, service: 'dhcp' },
+      timeUs: nowUs,
+    });
   }
 }
 

@@ -2,11 +2,12 @@
  * DNS tunnelling: data carried in names. Many different, long, random-looking names under one domain, asked by one client; nobody types those. Names that
  * are looked up once and do not exist, one after another (a domain generation algorithm), are told as well.
  */
-import type { Severity } from '../../alert/finding.ts';
+import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 /** More than two full labels: nobody names a host so. A few of them are enough for a suspicion. */
 const FULL_NAME = 130;
@@ -33,7 +34,11 @@ const CARRIERS_US = 600_000_000;
 /** Names that do not exist, of different domains, within the window. */
 const NXDOMAINS_MIN = 10;
 
-export function createDnsDetector(rules: Rules, report: Report): Detector {
+interface Asked extends Seen {
+  readonly domain: string;
+}
+
+export function createDnsDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.dns_tunnel;
   const names = new KeyedWindows(rule.within * 1000);
   const carriers = new KeyedWindows(CARRIERS_US);
@@ -52,70 +57,110 @@ export function createDnsDetector(rules: Rules, report: Report): Detector {
     operation(flow, operation, nowUs) {
       if (!rule.enabled || operation.protocol !== 'dns' || operation.object === '') return;
       const name = operation.object.replace(/\.$/, '').toLowerCase();
+      const { client, server } = flow;
       const domain = name.split('.').slice(-2).join('.');
       if (operation.isResponse) {
-        servers.at(flow.server, nowUs);
+        servers.at(server, nowUs);
         if (operation.name === 'query-sig' && flow.protocol === PROTO_TCP && operation.exception === '')
-          found('dns-unusual-type', 'A signature as large as an overflow needs it', domain, nowUs, `${flow.server} answers ${flow.client} with a signature of ${name} over TCP, as SIGRed does (CVE-2020-1350)`, 'medium'); // prettier-ignore
+          told(flow, {
+            rule: 'dns-unusual-type',
+            title: 'A signature as large as an overflow needs it',
+            severity: 'medium',
+            technique: 'T0869',
+            evidence: `${server} answers ${client} with a signature of ${name} over TCP, as SIGRed does (CVE-2020-1350)`,
+            domain,
+            fromUs: nowUs,
+            timeUs: nowUs,
+          });
         if (!/nxdomain|name-error/.test(operation.exception) || name.endsWith('.arpa')) return;
-        const window = missing.add(flow.client, nowUs, domain);
+        const window = missing.add(client, nowUs, domain);
         if (memberCount(window) < NXDOMAINS_MIN) return;
-        found('dns-generated-names', 'Names that do not exist, one after another', domain, window.startUs, `${flow.client} looked up names of ${memberCount(window)} different domains in ${seconds(window, nowUs)} that do not exist`); // prettier-ignore
+        told(flow, {
+          rule: 'dns-generated-names',
+          title: 'Names that do not exist, one after another',
+          technique: 'T0869',
+          evidence: `${client} looked up names of ${memberCount(window)} different domains in ${seconds(window, nowUs)} that do not exist`,
+          domain,
+          fromUs: window.startUs,
+          timeUs: nowUs,
+        });
         return;
       }
-      if (ZONE_TRANSFERS.has(operation.name) && servers.peek(flow.client, nowUs) === undefined)
-        found('dns-zone-transfer', 'A zone is asked for by a host that is no DNS server', domain, nowUs, `${flow.client} asks ${flow.server} for all of ${name} (${operation.name.slice(6)})`, 'medium'); // prettier-ignore
+      if (ZONE_TRANSFERS.has(operation.name) && servers.peek(client, nowUs) === undefined)
+        told(flow, {
+          rule: 'dns-zone-transfer',
+          title: 'A zone is asked for by a host that is no DNS server',
+          severity: 'medium',
+          technique: 'T0846',
+          evidence: `${client} asks ${server} for all of ${name} (${operation.name.slice(6)})`,
+          domain,
+          fromUs: nowUs,
+          timeUs: nowUs,
+        });
       // Who announces a name to its neighbours asks them for any record of it first (RFC 6762, section 8.1).
       const isAmongNeighbours = flow.serverPort !== DNS_PORT;
       if (!isAmongNeighbours && UNUSUAL_TYPES.has(operation.name))
-        found('dns-unusual-type', 'A record type that hardly anybody asks for', domain, nowUs, `${flow.client} asks for ${name} with ${operation.name}`, 'low'); // prettier-ignore
+        told(flow, {
+          rule: 'dns-unusual-type',
+          title: 'A record type that hardly anybody asks for',
+          severity: 'low',
+          technique: 'T0869',
+          evidence: `${client} asks for ${name} with ${operation.name}`,
+          domain,
+          fromUs: nowUs,
+          timeUs: nowUs,
+        });
       // Nothing leaves through questions to one's neighbours, and services of reputation are made of such names.
       if (isAmongNeighbours || isTrusted(name)) return;
       if (operation.name === 'query-txt' || operation.name === 'query-null') {
-        const window = carriers.add(`${flow.client} ${domain}`, nowUs, name);
+        const window = carriers.add(`${client} ${domain}`, nowUs, name);
         if (window.count >= (operation.name === 'query-null' ? NULLS_MIN : CARRIERS_MIN))
-          found('dns-tunnel', 'Data in DNS answers', domain, window.startUs, `${flow.client} asked ${window.count} times for ${operation.name.slice(6)} records of ${memberCount(window)} names under ${domain} in ${seconds(window, nowUs)}`); // prettier-ignore
+          told(flow, {
+            rule: 'dns-tunnel',
+            title: 'Data in DNS answers',
+            technique: 'T0869',
+            evidence: `${client} asked ${window.count} times for ${operation.name.slice(6)} records of ${memberCount(window)} names under ${domain} in ${seconds(window, nowUs)}`,
+            domain,
+            fromUs: window.startUs,
+            timeUs: nowUs,
+          });
       }
       const label = name.slice(0, Math.max(0, name.length - domain.length - 1));
       if (label.length < rule.label_length || entropy(label) < ENTROPY_MIN) return;
-      const window = names.add(`${flow.client} ${domain}`, nowUs, name);
+      const window = names.add(`${client} ${domain}`, nowUs, name);
       // Names of content networks are long too, but never as long as a name can be, and they are asked for addresses.
       const isFull = operation.value >= FULL_NAME;
-      const needed = isFull ? FULL_QUERIES : ADDRESS_TYPES.has(operation.name) ? rule.queries : Math.ceil(rule.queries / CARRIER_SHARE); // prettier-ignore
+      const needed = isFull
+        ? FULL_QUERIES
+        : ADDRESS_TYPES.has(operation.name)
+          ? rule.queries
+          : Math.ceil(rule.queries / CARRIER_SHARE);
       const isCoded = CODED.test(label) && memberCount(window) >= CODED_QUERIES;
       if (memberCount(window) < needed && !isCoded) return;
-      const severity = memberCount(window) < needed ? 'low' : memberCount(window) < rule.queries ? 'medium' : rule.severity; // prettier-ignore
-      found('dns-tunnel', 'Data in DNS names', domain, window.startUs, `${flow.client} asked for ${memberCount(window)} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`, severity); // prettier-ignore
-
-      function found(
-        kind: string,
-        title: string,
-        domain: string,
-        fromUs: number,
-        evidence: string,
-        severity: Severity = rule.severity,
-      ): void {
-        report(
-          {
-            rule: kind,
-            title,
-            severity,
-            score: 0.9,
-            technique: kind === 'dns-zone-transfer' ? 'T0846' : 'T0869',
-            timeUs: nowUs,
-            source: flow.client,
-            destination: flow.server,
-            port: flow.serverPort,
-            protocol: 'dns',
-            evidence,
-            group: kind === 'dns-tunnel' ? `${flow.client} ${domain}` : flow.client,
-            scope: { client: flow.client, server: flow.server, service: 'dns', fromUs, toUs: nowUs },
-          },
-          flow,
-        );
-      }
+      const count = memberCount(window);
+      told(flow, {
+        rule: 'dns-tunnel',
+        title: 'Data in DNS names',
+        severity: count < needed ? 'low' : count < rule.queries ? 'medium' : rule.severity,
+        technique: 'T0869',
+        evidence: `${client} asked for ${count} different names of ${label.length} characters under ${domain} in ${seconds(window, nowUs)}`,
+        domain,
+        fromUs: window.startUs,
+        timeUs: nowUs,
+      });
     },
   };
+
+  function told(flow: Flow, { domain, ...seen }: Asked): void {
+    const { client, server } = flow;
+    tell(flow, {
+      ...seen,
+      score: 0.9,
+      protocol: 'dns',
+      group: seen.rule === 'dns-tunnel' ? `${client} ${domain}` : client,
+      scope: { client, server, service: 'dns' },
+    });
+  }
 }
 
 /** Shannon entropy of the characters, in bits. */

@@ -3,14 +3,14 @@
  * requests that bring much, again and again, bring it to somebody. Beside that, what ICMP says about ways: redirects, and advertisements of routers that
  * are an attack.
  */
-import type { Severity } from '../../alert/finding.ts';
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../../packet/packet-view.ts';
 import { be32 } from '../../protocol/byte-reader.ts';
 import { fingerprint } from '../../protocol/ber.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Seen, Tell } from '../tell.ts';
 
 /** `ping` brings 32 or 56 bytes; who tries how large packets may be does so a few times. */
 const LARGE_BYTES_MIN = 128;
@@ -30,7 +30,7 @@ const OPTION_RDNSS = 25;
 const REQUESTS: ReadonlySet<number> = new Set([8, 128]);
 const REPLIES: ReadonlySet<number> = new Set([0, 129]);
 
-export function createIcmpDetector(rules: Rules, report: Report): Detector {
+export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.icmp_tunnel;
   const large = new KeyedWindows(rule.within * 1000);
   const other = new KeyedWindows(rule.within * 1000);
@@ -41,43 +41,64 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
     const { bytes, payloadEnd: end, sourcePort: type, protocol, timeUs } = view;
     const at = view.inner.transportOffset;
     if (at === -1) return;
-    if (protocol === PROTO_ICMPV6 && type === ROUTER_ADVERTISEMENT && rules.exploit.enabled && hasBadOption(bytes, at + ROUTER_ADVERTISEMENT_BYTES, end))
-      tell('exploit', 'Router advertisement that overflows Windows (CVE-2020-16898)', rules.exploit.severity, 'T0866', `${flow.client} announces name servers in an option of even length`, flow, timeUs); // prettier-ignore
-    const isRedirect = (protocol === PROTO_ICMP && type === REDIRECT) || (protocol === PROTO_ICMPV6 && type === REDIRECT_V6); // prettier-ignore
-    if (protocol === PROTO_ICMP && rules.icmp_redirect.enabled && isBetweenNeighbours(view, at))
-      tell('icmp-redirect', 'A host forwards what its neighbours say to each other', rules.icmp_redirect.severity, 'T0830', `${flow.client} could not forward a packet of ${flow.server} to a neighbour of both, who needs nobody between`, flow, timeUs); // prettier-ignore
-    if (isRedirect && rules.icmp_redirect.enabled)
-      tell('icmp-redirect', 'A host says where packets have to go', rules.icmp_redirect.severity, 'T0830', `${flow.client} tells ${flow.server} to send packets another way`, flow, timeUs); // prettier-ignore
+    const { client, server } = flow;
+    const isAdvertisement = protocol === PROTO_ICMPV6 && type === ROUTER_ADVERTISEMENT;
+    if (isAdvertisement && rules.exploit.enabled && hasBadOption(bytes, at + ROUTER_ADVERTISEMENT_BYTES, end))
+      toldOfWay(flow, {
+        rule: 'exploit',
+        title: 'Router advertisement that overflows Windows (CVE-2020-16898)',
+        technique: 'T0866',
+        evidence: `${client} announces name servers in an option of even length`,
+        timeUs,
+      });
+    if (!rules.icmp_redirect.enabled) return;
+    if (protocol === PROTO_ICMP && isBetweenNeighbours(view, at))
+      toldOfWay(flow, {
+        rule: 'icmp-redirect',
+        title: 'A host forwards what its neighbours say to each other',
+        technique: 'T0830',
+        evidence: `${client} could not forward a packet of ${server} to a neighbour of both, who needs nobody between`,
+        timeUs,
+      });
+    if ((protocol === PROTO_ICMP && type === REDIRECT) || (protocol === PROTO_ICMPV6 && type === REDIRECT_V6))
+      toldOfWay(flow, {
+        rule: 'icmp-redirect',
+        title: 'A host says where packets have to go',
+        technique: 'T0830',
+        evidence: `${client} tells ${server} to send packets another way`,
+        timeUs,
+      });
   }
 
-  function tell(name: string, title: string, severity: Severity, technique: string, evidence: string, flow: Flow, nowUs: number): void {
-    const { client, server } = flow;
-    report(
-      { rule: name, title, severity, score: 0.8, technique, timeUs: nowUs, source: client, destination: server, port: -1, protocol: 'icmp', evidence, group: client, scope: { client, protocol: flow.protocol, fromUs: flow.startUs, toUs: nowUs } },
-      flow,
-    );
-  } // prettier-ignore
+  function toldOfWay(flow: Flow, seen: Seen): void {
+    const { client, protocol } = flow;
+    tell(flow, {
+      ...seen,
+      score: 0.8,
+      port: -1,
+      protocol: 'icmp',
+      group: client,
+      scope: { client, protocol },
+    });
+  }
 
-  function found(title: string, evidence: string, window: CountedWindow, flow: Flow, nowUs: number): void {
-    const { client, server } = flow;
-    report(
-      {
-        rule: 'icmp-tunnel',
-        title,
-        severity: rule.severity,
-        score: 0.85,
-        technique: 'T0869',
-        timeUs: nowUs,
-        source: client,
-        destination: server,
-        port: -1,
-        protocol: 'icmp',
-        evidence,
-        group: `${client} ${server}`,
-        scope: { pair: [client, server], protocol: flow.protocol, fromUs: window.startUs, toUs: nowUs },
-      },
-      flow,
-    );
+  function toldOfData(
+    flow: Flow,
+    window: CountedWindow,
+    seen: Pick<Seen, 'title' | 'evidence' | 'timeUs'>,
+  ): void {
+    const { client, server, protocol } = flow;
+    tell(flow, {
+      ...seen,
+      rule: 'icmp-tunnel',
+      score: 0.85,
+      technique: 'T0869',
+      port: -1,
+      protocol: 'icmp',
+      group: `${client} ${server}`,
+      scope: { pair: [client, server], protocol },
+      fromUs: window.startUs,
+    });
   }
 
   return {
@@ -85,7 +106,8 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
 
     packet(view, flow) {
       if (flow !== null) tellRouting(view, flow);
-      if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6)) return; // prettier-ignore
+      if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6))
+        return;
       const at = view.inner.transportOffset;
       const isRequest = REQUESTS.has(view.sourcePort);
       if ((!isRequest && !REPLIES.has(view.sourcePort)) || at === -1 || view.payloadOffset < at + 8) return;
@@ -95,22 +117,38 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
       if (isRequest) {
         const sizes = lengths.add(flow.line, view.timeUs, bytes);
         if (memberCount(sizes) >= LENGTHS_MIN)
-          found('Pings of many lengths', `${sizes.count} echo requests of ${memberCount(sizes)} different lengths went from ${flow.client} to ${flow.server} in ${seconds(sizes, view.timeUs)}`, sizes, flow, view.timeUs); // prettier-ignore
+          toldOfData(flow, sizes, {
+            title: 'Pings of many lengths',
+            evidence: `${sizes.count} echo requests of ${memberCount(sizes)} different lengths went from ${flow.client} to ${flow.server} in ${seconds(sizes, view.timeUs)}`,
+            timeUs: view.timeUs,
+          });
         if (bytes < SHORT_BYTES) {
           const words = short.add(flow.line, view.timeUs, print(view));
           if (memberCount(words) >= SHORT_WORDS_MIN)
-            found('Short pings, each with something else', `${words.count} echo requests of less than ${SHORT_BYTES} bytes from ${flow.client} to ${flow.server} in ${seconds(words, view.timeUs)}, with ${memberCount(words)} different contents`, words, flow, view.timeUs); // prettier-ignore
+            toldOfData(flow, words, {
+              title: 'Short pings, each with something else',
+              evidence: `${words.count} echo requests of less than ${SHORT_BYTES} bytes from ${flow.client} to ${flow.server} in ${seconds(words, view.timeUs)}, with ${memberCount(words)} different contents`,
+              timeUs: view.timeUs,
+            });
         }
         remember(flow, be32(view.bytes, at + 4), print(view));
         if (bytes < LARGE_BYTES_MIN) return;
         const window = large.add(flow.line, view.timeUs);
         window.other += bytes;
         if (window.count >= rule.packets)
-          found('Much data in pings', `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
+          toldOfData(flow, window, {
+            title: 'Much data in pings',
+            evidence: `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`,
+            timeUs: view.timeUs,
+          });
       } else if (contradicts(flow, be32(view.bytes, at + 4), print(view))) {
         const window = other.add(flow.line, view.timeUs);
         if (window.count >= Math.ceil(rule.packets / 4))
-          found('Answers to pings that say something else', `${window.count} echo replies of ${flow.server} did not repeat what ${flow.client} had sent, in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
+          toldOfData(flow, window, {
+            title: 'Answers to pings that say something else',
+            evidence: `${window.count} echo replies of ${flow.server} did not repeat what ${flow.client} had sent, in ${seconds(window, view.timeUs)}`,
+            timeUs: view.timeUs,
+          });
       }
     },
   };

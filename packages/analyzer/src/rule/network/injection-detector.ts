@@ -7,8 +7,9 @@ import { PLANT_SERVICES } from '../../asset/inventory.ts';
 import type { Flow } from '../../flow/flow.ts';
 import { be32 } from '../../protocol/byte-reader.ts';
 import { PROTO_TCP, TCP_ACK, TCP_SYN, type PacketView } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** Where plain words are believed. */
 const SERVICES: ReadonlySet<string> = new Set([...PLANT_SERVICES, 'http', 'dns', 'ftp', 'smtp']);
@@ -24,29 +25,23 @@ const KEYS = ['said-server', 'said-client'] as const;
 /** Sequence number of the server's acceptance, what it acknowledges, and when it came. */
 const ACCEPTED = 'accepted-with';
 
-export function createInjectionDetector(rules: Rules, report: Report): Detector {
+export function createInjectionDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.tcp_injection;
 
-  function found(flow: Flow, evidence: string, timeUs: number): void {
+  function told(flow: Flow, evidence: string, timeUs: number): void {
     const { client, server, serverPort } = flow;
-    report(
-      {
-        rule: 'tcp-injection',
-        title: 'Somebody else speaks in a connection',
-        severity: rule.severity,
-        score: 0.9,
-        technique: 'T0830',
-        timeUs,
-        source: '',
-        destination: client,
-        port: serverPort,
-        protocol: flow.service || 'tcp',
-        evidence,
-        group: flow.line,
-        scope: { client, server, serverPort, fromUs: flow.startUs, toUs: timeUs },
-      },
-      flow,
-    );
+    tell(flow, {
+      rule: 'tcp-injection',
+      title: 'Somebody else speaks in a connection',
+      score: 0.9,
+      technique: 'T0830',
+      source: '',
+      destination: client,
+      evidence,
+      group: flow.line,
+      scope: { client, server, serverPort },
+      timeUs,
+    });
   }
 
   function accepted(flow: Flow, view: PacketView): void {
@@ -62,7 +57,11 @@ export function createInjectionDetector(rules: Rules, report: Report): Detector 
     // Seen on both sides of what rewrites sequence numbers, one acceptance acknowledges two things.
     if (acknowledged !== before) return;
     if (sequence !== view.tcpSequence && view.timeUs - timeUs < SAME_OPENING_US)
-      found(flow, `${flow.server} port ${flow.serverPort} seems to accept one connection of ${flow.client} twice, with different sequence numbers`, view.timeUs); // prettier-ignore
+      told(
+        flow,
+        `${flow.server} port ${flow.serverPort} seems to accept one connection of ${flow.client} twice, with different sequence numbers`,
+        view.timeUs,
+      );
   }
 
   function said(flow: Flow, view: PacketView, isFromClient: boolean): void {
@@ -78,7 +77,11 @@ export function createInjectionDetector(rules: Rules, report: Report): Detector 
       const common = Math.min(words, (known[1] as number) >> 2);
       for (let i = 0; i < common; i++) differs ||= known[WORDS_AT + i] !== be32(bytes, at + 4 * i);
       if (differs)
-        found(flow, `two segments of ${isFromClient ? flow.client : flow.server} at one place of the stream say different things`, view.timeUs); // prettier-ignore
+        told(
+          flow,
+          `two segments of ${isFromClient ? flow.client : flow.server} at one place of the stream say different things`,
+          view.timeUs,
+        );
       return;
     }
     known[0] = view.tcpSequence;
@@ -91,10 +94,11 @@ export function createInjectionDetector(rules: Rules, report: Report): Detector 
     state: {},
 
     packet(view, flow, isFromClient) {
-      if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled || view.inner.fragment === 1) return; // prettier-ignore
+      if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled || view.inner.fragment === 1) return;
       if ((view.tcpFlags & TCP_SYN) !== 0) {
         if ((view.tcpFlags & TCP_ACK) !== 0 && !isFromClient && !flow.wasReversed) accepted(flow, view);
-      } else if (view.payloadEnd > view.payloadOffset && SERVICES.has(flow.service)) said(flow, view, isFromClient); // prettier-ignore
+      } else if (view.payloadEnd > view.payloadOffset && SERVICES.has(flow.service))
+        said(flow, view, isFromClient);
     },
   };
 }

@@ -1,5 +1,5 @@
-/** For tests: scenarios of what is done to a network: scans, floods, lies about addresses, tunnels. */
-import { arp, icmp, ip, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
+/** For tests: scenarios of what is done to a network beside scans and floods: lies about addresses, tunnels, connections that others break, ways that nobody wants. */
+import { arp, icmp, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
 import {
   CLIENT_HELLO,
   SERVER_HELLO,
@@ -14,9 +14,6 @@ import {
 } from '../traffic-testing.ts';
 import { SECOND, ATTACKER, VICTIM, MAC_A, MAC_B, type Scenario } from '../scenario-testing.ts';
 
-const NOBODY = '00:00:00:00:00:00';
-const slow = { vertical: { ports: 1000 }, horizontal: { hosts: 1000 } };
-
 /** A connection that is reset in its client's name, who goes on with it. */
 function tornDown(i: number): Packet[] {
   const [client, server] = [`10.0.0.9:${5000 + i}`, `${VICTIM}:502`];
@@ -30,81 +27,6 @@ function tornDown(i: number): Packet[] {
 }
 
 export const NETWORK_SCENARIOS: readonly Scenario[] = [
-  {
-    rule: 'scan-vertical',
-    rules: { scan_vertical: { ports: 5 } },
-    threshold: 5,
-    event: (i) => refused(`${ATTACKER}:${40_000 + i}`, `${VICTIM}:${1000 + i}`, i * 100_000),
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0846',
-  },
-  {
-    rule: 'scan-horizontal',
-    rules: { scan_horizontal: { hosts: 5 } },
-    threshold: 5,
-    event: (i) => [knock(`${ATTACKER}:40000`, `10.0.1.${1 + i}:502`, i * 100_000)],
-    source: ATTACKER,
-    destination: '',
-    technique: 'T0846',
-  },
-  {
-    rule: 'scan-slow',
-    rules: { scan_slow: { targets: 6 }, scan_vertical: slow.vertical },
-    threshold: 6,
-    event: (i) => refused(`${ATTACKER}:${40_000 + i}`, `${VICTIM}:${1000 + i}`, i * 400 * SECOND),
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0846',
-  },
-  {
-    rule: 'scan-distributed',
-    rules: { scan_distributed: { sources: 6 } },
-    threshold: 6,
-    event: (i) => [knock(`8.8.${i}.1:40000`, `${VICTIM}:${8000 + i}`, i * SECOND)],
-    source: '',
-    destination: VICTIM,
-    technique: 'T0846',
-  },
-  {
-    rule: 'scan-protocol',
-    rules: { scan_protocol: { protocols: 3 } },
-    threshold: 3,
-    event: (i) => [{ timeUs: i * 1000, frame: ip(ATTACKER, VICTIM, 200 + i, Buffer.alloc(8)) }],
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0846',
-  },
-  {
-    rule: 'arp-scan',
-    rules: { arp_scan: { hosts: 5 } },
-    threshold: 5,
-    event: (i) => [{ timeUs: i * 1000, frame: arp(1, MAC_A, ATTACKER, NOBODY, `10.0.0.${100 + i}`) }],
-    source: MAC_A,
-    destination: '',
-    technique: 'T0846',
-  },
-  {
-    rule: 'syn-flood',
-    rules: { syn_flood: { half_open: 10 } },
-    threshold: 10,
-    event: (i) => [knock(`${ATTACKER}:${1024 + i}`, `${VICTIM}:80`, i * 1000)],
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0814',
-  },
-  {
-    rule: 'scan-version',
-    rules: {},
-    threshold: 4,
-    event: (i) => {
-      const words = ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', CLIENT_HELLO, 'SSH-2.0-probe\r\n', modbus(1, 43, 14, 1, 0), 'USER probe..\r\n']; // prettier-ignore
-      return connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:10201`, [['>', words[i] ?? '']], i * SECOND);
-    },
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0846',
-  },
   {
     rule: 'tcp-injection',
     rules: {},
@@ -129,53 +51,6 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0826',
-  },
-  {
-    rule: 'spoofed-flood',
-    rules: { spoofed_flood: { half_open: 10 } },
-    threshold: 10,
-    event: (i) => [knock(`8.8.8.${i}:4000`, `10.0.2.${1 + i}:80`, i * 1000)],
-    source: '',
-    destination: '',
-    technique: 'T0814',
-  },
-  {
-    rule: 'connection-flood',
-    rules: { connection_flood: { connections: 10 } },
-    threshold: 10,
-    event: (i) => connection(`${ATTACKER}:${5000 + i}`, `${VICTIM}:9999`, [['>', 'hello'], ['<', 'world']], i * 100_000), // prettier-ignore
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0814',
-  },
-  {
-    rule: 'udp-flood',
-    rules: { udp_flood: { packets: 10 } },
-    threshold: 10,
-    event: (i) => [{ timeUs: i * 1000, frame: udp(`${ATTACKER}:5000`, `${VICTIM}:9999`, { payload: 100 }) }],
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0814',
-  },
-  {
-    rule: 'icmp-flood',
-    rules: { icmp_flood: { packets: 10 } },
-    threshold: 10,
-    event: (i) => [{ timeUs: i * 1000, frame: icmp(ATTACKER, VICTIM, 8, 0, { payload: 100 }) }],
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0814',
-  },
-  {
-    rule: 'reflection',
-    rules: { reflection: { packets: 8 } },
-    threshold: 8,
-    event: (i) => [
-      { timeUs: i * 1000, frame: udp(`9.9.9.${i % 6}:53`, `${VICTIM}:50000`, { payload: 900 }) },
-    ],
-    source: '',
-    destination: VICTIM,
-    technique: 'T0814',
   },
   {
     rule: 'arp-spoofing',
@@ -263,15 +138,6 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
     source: ATTACKER,
     destination: VICTIM,
     technique: 'T0885',
-  },
-  {
-    rule: 'scan-flags',
-    rules: { scan_flags: { packets: 4 } },
-    threshold: 4,
-    event: (i) => [{ timeUs: i * SECOND, frame: tcp(`${ATTACKER}:5000`, `${VICTIM}:80`, 'SF') }],
-    source: ATTACKER,
-    destination: VICTIM,
-    technique: 'T0846',
   },
   {
     rule: 'icmp-tunnel',

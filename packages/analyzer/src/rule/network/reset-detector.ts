@@ -6,9 +6,10 @@ import { formatMac } from '@tapline/shared/packet/ip-address.ts';
 import { PLANT_SERVICES } from '../../asset/inventory.ts';
 import { SENT_RST, type Flow } from '../../flow/flow.ts';
 import { PROTO_TCP, TCP_RST, TCP_SYN, type PacketView } from '../../packet/packet-view.ts';
-import type { Detector, Report } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
+import type { Tell } from '../tell.ts';
 
 /** What was sent before and captured behind the reset comes so late at the most. */
 const LATE_US = 20_000;
@@ -18,7 +19,7 @@ const MACS = ['reset-mac-server', 'reset-mac-client'] as const;
 /** 1: an end went on; 2: from another MAC address. */
 const CONTRADICTED = 'reset-contradicted';
 
-export function createResetDetector(rules: Rules, report: Report): Detector {
+export function createResetDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.tcp_reset;
   const conversations = new KeyedWindows(rule.within * 1000);
 
@@ -67,24 +68,20 @@ export function createResetDetector(rules: Rules, report: Report): Detector {
       const window = conversations.add(`${server} ${serverPort}`, flow.startUs, flow.client);
       const isForeign = contradicted === 2;
       if (window.count < rule.conversations && !isForeign) return;
-      report(
-        {
-          rule: 'tcp-reset',
-          title: 'Connections to a controller are torn down from outside',
-          severity: rule.severity,
-          score: 0.85,
-          technique: 'T0814',
-          timeUs: nowUs,
-          source: '',
-          destination: server,
-          port: serverPort,
-          protocol: service,
-          evidence: `${window.count} connections to ${server} port ${serverPort} in ${seconds(window, flow.startUs)} were reset${isForeign ? ' from another MAC address' : ''}, and went on or were reset again and again`,
-          group: `${server} ${serverPort}`,
-          scope: { server, serverPort, protocol: PROTO_TCP, fromUs: window.startUs, toUs: Math.max(nowUs, flow.lastUs) }, // prettier-ignore
-        },
-        flow,
-      );
+      tell(flow, {
+        rule: 'tcp-reset',
+        title: 'Connections to a controller are torn down from outside',
+        score: 0.85,
+        technique: 'T0814',
+        source: '',
+        protocol: service,
+        evidence: `${window.count} connections to ${server} port ${serverPort} in ${seconds(window, flow.startUs)} were reset${isForeign ? ' from another MAC address' : ''}, and went on or were reset again and again`,
+        group: `${server} ${serverPort}`,
+        scope: { server, serverPort, protocol: PROTO_TCP },
+        fromUs: window.startUs,
+        toUs: Math.max(nowUs, flow.lastUs),
+        timeUs: nowUs,
+      });
     },
   };
 }
