@@ -92,6 +92,8 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
       const bytes = view.payloadEnd - view.payloadOffset;
       // What was not captured cannot be compared.
       if (bytes <= 0 || bytes < view.payloadWireBytes) return;
+      // On its way back the same data may be cut elsewhere.
+      const isWhole = view.inner.fragment === 0;
       if (isRequest) {
         const sizes = lengths.add(flow.line, view.timeUs, bytes);
         if (memberCount(sizes) >= LENGTHS_MIN)
@@ -101,13 +103,13 @@ export function createIcmpDetector(rules: Rules, report: Report): Detector {
           if (memberCount(words) >= SHORT_WORDS_MIN)
             found('Short pings, each with something else', `${words.count} echo requests of less than ${SHORT_BYTES} bytes from ${flow.client} to ${flow.server} in ${seconds(words, view.timeUs)}, with ${memberCount(words)} different contents`, words, flow, view.timeUs); // prettier-ignore
         }
-        remember(flow, be32(view.bytes, at + 4), print(view));
+        if (isWhole) remember(flow, be32(view.bytes, at + 4), print(view));
         if (bytes < LARGE_BYTES_MIN) return;
         const window = large.add(flow.line, view.timeUs);
         window.other += bytes;
         if (window.count >= rule.packets)
           found('Much data in pings', `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
-      } else if (contradicts(flow, be32(view.bytes, at + 4), print(view))) {
+      } else if (isWhole && contradicts(flow, be32(view.bytes, at + 4), print(view))) {
         const window = other.add(flow.line, view.timeUs);
         if (window.count >= Math.ceil(rule.packets / 4))
           found('Answers to pings that say something else', `${window.count} echo replies of ${flow.server} did not repeat what ${flow.client} had sent, in ${seconds(window, view.timeUs)}`, window, flow, view.timeUs); // prettier-ignore
