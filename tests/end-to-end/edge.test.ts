@@ -229,10 +229,10 @@ describe('extcap', () => {
     let err = '';
     tshark.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
     tshark.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
-    const timer = setTimeout(() => tshark.kill('SIGKILL'), 20_000);
+    const timer = setTimeout(() => tshark.kill('SIGKILL'), 60_000);
     await new Promise((resolve) => tshark.once('close', resolve));
     clearTimeout(timer);
     expect(out.trim().split('\n'), err).toEqual(Array.from({ length: arp }, () => '0x0806'));
     await sender.stop();
-  }, 60_000);
+  }, 120_000);
 });

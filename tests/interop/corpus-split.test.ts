@@ -111,5 +111,5 @@ describeWithCorpus('every capture of the corpus', () => {
         .filter((line) => line !== '' && !line.startsWith('Running as user'));
       expect({ segment, status: result.status, complaints }).toEqual({ segment, status: 0, complaints: [] });
     }
-  });
+  }, 300_000);
 });

@@ -130,7 +130,7 @@ export const rulesSchema = z.strictObject({
   web_attack: rule('medium', {}),
   remote_shell: rule('high', {}),
   malware: rule('high', {}),
-  one_sided_mirror: rule('medium', { flows: count(50), within: within(600_000) }),
+  one_sided_mirror: rule('medium', { flows: count(8), within: within(600_000) }),
   baseline_new_host: rule('medium', {}),
   baseline_new_pair: rule('low', {}),
   baseline_new_operation: rule('medium', {}),

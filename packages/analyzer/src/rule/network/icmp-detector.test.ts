@@ -1,7 +1,7 @@
 /** Pings that carry data, and pings. */
 import { expect, it } from 'vitest';
 import { Rig } from '../../engine-testing.ts';
-import { icmp, type Packet } from '../../packet/frame-testing.ts';
+import { icmp, ip, type Packet } from '../../packet/frame-testing.ts';
 
 const SECOND = 1_000_000;
 const A = '10.0.0.1';
@@ -50,6 +50,16 @@ it('answers that do not repeat their requests are told, whatever their size', ()
     frame: icmp(B, A, 0, 0, { payload: 32 }),
   }));
   expect(told(answers)).toBe(false);
+});
+
+it('a ping that is cut into fragments, on its way back elsewhere, says nothing else', () => {
+  const cut = (from: string, to: string, type: number, id: number, bytes: number): Uint8Array =>
+    ip(from, to, 1, Buffer.from([type, 0, 0, 0, 0, 7, 0, id, ...Buffer.alloc(bytes)]), { fragment: { offset: 0, more: true, id } }); // prettier-ignore
+  const packets = Array.from({ length: 4 }, (_, i) => [
+    { timeUs: i * SECOND, frame: cut(A, B, 8, i, 1440) },
+    { timeUs: i * SECOND + 500, frame: cut(B, A, 0, i, 1280) },
+  ]).flat();
+  expect(told(packets)).toBe(false);
 });
 
 it('a redirect is told, and a router advertisement only when it is an attack', () => {

@@ -114,6 +114,8 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
       const bytes = view.payloadEnd - view.payloadOffset;
       // What was not captured cannot be compared.
       if (bytes <= 0 || bytes < view.payloadWireBytes) return;
+      // On its way back the same data may be cut elsewhere.
+      const isWhole = view.inner.fragment === 0;
       if (isRequest) {
         const sizes = lengths.add(flow.line, view.timeUs, bytes);
         if (memberCount(sizes) >= LENGTHS_MIN)
@@ -131,7 +133,7 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
               timeUs: view.timeUs,
             });
         }
-        remember(flow, be32(view.bytes, at + 4), print(view));
+        if (isWhole) remember(flow, be32(view.bytes, at + 4), print(view));
         if (bytes < LARGE_BYTES_MIN) return;
         const window = large.add(flow.line, view.timeUs);
         window.other += bytes;
@@ -141,7 +143,7 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
             evidence: `${window.count} echo requests brought ${window.other} bytes from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`,
             timeUs: view.timeUs,
           });
-      } else if (contradicts(flow, be32(view.bytes, at + 4), print(view))) {
+      } else if (isWhole && contradicts(flow, be32(view.bytes, at + 4), print(view))) {
         const window = other.add(flow.line, view.timeUs);
         if (window.count >= Math.ceil(rule.packets / 4))
           toldOfData(flow, window, {

@@ -37,6 +37,18 @@ it('both sides, or more than one in ten with both, are a sound mirror', () => {
   expect(isTold([...wholes(0, 3), ...halves(3, 20)])).toBe(false);
 });
 
+it('connections that never end are judged while they live', () => {
+  const spoken = Array.from({ length: 10 }, (_, connection) =>
+    Array.from({ length: 13 }, (_, second) => ({
+      timeUs: second * SECOND + connection,
+      frame: tcp(`10.0.0.1:${5000 + connection}`, '10.0.0.2:502', 'PA', { payload: 9, sequence: 9 * second }),
+    })),
+  ).flat().sort((a, b) => a.timeUs - b.timeUs); // prettier-ignore
+  const rig = new Rig({ rules }).add(spoken);
+  expect(rig.alert('one-sided-mirror')).toMatchObject({ count: 1 });
+  expect(rig.flows).toEqual([]);
+});
+
 it('attempts that nobody answered, and answers without data, say nothing about the mirror', () => {
   const attempts = Array.from({ length: 30 }, (_, i) =>
     knock(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * SECOND),
