@@ -37,16 +37,39 @@ it('both sides, or more than one in ten with both, are a sound mirror', () => {
   expect(isTold([...wholes(0, 3), ...halves(3, 20)])).toBe(false);
 });
 
+/** Ten connections that were opened long ago: a request a second, and perhaps its answer. */
+function polls(from: number, to: number, isAnswered: boolean, isRepeated = false): Packet[] {
+  return Array.from({ length: 10 * (to - from) }, (_, i) => {
+    const [second, port] = [from + Math.floor(i / 10), 5000 + (i % 10)];
+    const [client, server] = [`10.0.0.1:${port}`, '10.0.0.2:502'];
+    const sequence = isRepeated ? 0 : 9 * second;
+    const request = {
+      timeUs: second * SECOND + port,
+      frame: tcp(client, server, 'PA', { payload: 9, sequence }),
+    };
+    const answer = { timeUs: request.timeUs + 5, frame: tcp(server, client, 'PA', { payload: 9, sequence }) };
+    return isAnswered ? [request, answer] : [request];
+  })
+    .flat()
+    .sort((a, b) => a.timeUs - b.timeUs);
+}
+
 it('connections that never end are judged while they live', () => {
-  const spoken = Array.from({ length: 10 }, (_, connection) =>
-    Array.from({ length: 13 }, (_, second) => ({
-      timeUs: second * SECOND + connection,
-      frame: tcp(`10.0.0.1:${5000 + connection}`, '10.0.0.2:502', 'PA', { payload: 9, sequence: 9 * second }),
-    })),
-  ).flat().sort((a, b) => a.timeUs - b.timeUs); // prettier-ignore
-  const rig = new Rig({ rules }).add(spoken);
+  const rig = new Rig({ rules }).add(polls(0, 13, false));
   expect(rig.alert('one-sided-mirror')).toMatchObject({ count: 1 });
   expect(rig.flows).toEqual([]);
+});
+
+it('a mirror that loses a direction is told within a quarter of an hour', () => {
+  const rig = new Rig({ rules }).add(polls(0, 1000, true));
+  expect(rig.alert('one-sided-mirror')).toBeUndefined();
+  rig.add(polls(1000, 1900, false));
+  expect(rig.alert('one-sided-mirror')).toBeDefined();
+});
+
+it('who died is sent the same again, and that is no fault of the mirror', () => {
+  const rig = new Rig({ rules }).add(polls(0, 2, true)).add(polls(2, 1000, false, true));
+  expect(rig.alert('one-sided-mirror')).toBeUndefined();
 });
 
 it('attempts that nobody answered, and answers without data, say nothing about the mirror', () => {

@@ -1,9 +1,8 @@
 /**
  * One-sided mirror: conversations of which only one side is seen. The switch mirrors one direction, and everything that needs both is blind: the worst fault of a sensor,
- * because nothing else shows it. In a plant connections last for weeks: they are judged while they live.
+ * because nothing else shows it. In a plant connections last for weeks: they are judged while they live, and again.
  */
 import { BACKWARD, FORWARD, PAYLOAD } from '../../flow/flow-columns.ts';
-import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
 import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
@@ -12,20 +11,19 @@ import type { Tell } from '../tell.ts';
 
 /** Of the conversations that carried something, so many with one side only are no accident. */
 const ONE_SIDED_SHARE = 0.9;
-/** No sender goes on for so long without an acknowledgement. */
-const JUDGED_AFTER_US = 10_000_000;
-/** Who was seen to send, as bits; both also when the flow is judged and needs no more looking at. */
-const SIDES = 'sides';
-const CLIENT_SENT = 1;
-const SERVER_SENT = 2;
-const BOTH = CLIENT_SENT | SERVER_SENT;
+/** Nobody goes on for so long without an acknowledgement: who is not heard any more is sent the same again, and nothing new. */
+const ALONE_US = 10_000_000;
+/** A mirror may lose a direction while connections last. */
+const JUDGED_AGAIN_US = 300_000_000;
+/** Of a conversation: who speaks, since when, up to which sequence number, and when it was judged (-1: not yet). */
+const SPEAKER = 'speaker';
+const [IS_CLIENT, SINCE_US, NEXT, JUDGED_US] = [0, 1, 2, 3] as const;
 
 export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.one_sided_mirror;
   const conversations = new KeyedWindows(rule.within * 1000, 1);
 
-  function judge(flow: Flow, isOneSided: boolean, nowUs: number): void {
-    flow.memory[SIDES] = BOTH;
+  function judge(isOneSided: boolean, nowUs: number): void {
     const window = conversations.add('', nowUs);
     if (isOneSided) window.other++;
     if (window.count < rule.flows || window.other < ONE_SIDED_SHARE * window.count) return;
@@ -48,20 +46,35 @@ export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
     state: { conversations },
     packet(view, flow, isFromClient) {
       if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled) return;
-      const before = flow.memory[SIDES] as number | undefined;
-      if (before === BOTH) return;
-      const sides = (before ?? 0) | (isFromClient ? CLIENT_SENT : SERVER_SENT);
-      if (sides === BOTH) judge(flow, false, view.timeUs);
+      const nowUs = view.timeUs;
+      const speaker = flow.memory[SPEAKER] as number[] | undefined;
+      const isClient = isFromClient ? 1 : 0;
+      const next = (view.tcpSequence + view.payloadWireBytes) >>> 0;
+      if (speaker === undefined) {
+        flow.memory[SPEAKER] = [isClient, nowUs, next, -1];
+        return;
+      }
+      const isNew = ((next - (speaker[NEXT] as number)) | 0) > 0;
+      const isAnswer = speaker[IS_CLIENT] !== isClient;
+      if (isAnswer || isNew) speaker[NEXT] = next;
+      if (isAnswer) {
+        speaker[IS_CLIENT] = isClient;
+        speaker[SINCE_US] = nowUs;
+      }
+      const judgedUs = speaker[JUDGED_US] as number;
+      if (judgedUs !== -1 && nowUs - judgedUs < JUDGED_AGAIN_US) return;
       // Only what carries data: an attempt that nobody answers has one side in any mirror.
-      else if (view.payloadWireBytes > 0 && view.timeUs - flow.startUs >= JUDGED_AFTER_US)
-        judge(flow, true, view.timeUs);
-      else if (sides !== before) flow.memory[SIDES] = sides;
+      const isAlone = isNew && view.payloadWireBytes > 0 && nowUs - (speaker[SINCE_US] as number) >= ALONE_US;
+      if (!isAnswer && !isAlone) return;
+      speaker[JUDGED_US] = nowUs;
+      judge(!isAnswer, nowUs);
     },
     flowEnded(flow, values, nowUs) {
-      if (!rule.enabled || flow.protocol !== PROTO_TCP || flow.memory[SIDES] === BOTH) return;
+      const speaker = flow.memory[SPEAKER] as number[] | undefined;
+      if (speaker === undefined || speaker[JUDGED_US] !== -1) return;
       const carried =
         (values[flow.row + FORWARD + PAYLOAD] as number) + (values[flow.row + BACKWARD + PAYLOAD] as number);
-      if (carried > 0) judge(flow, true, nowUs);
+      if (carried > 0) judge(true, nowUs);
     },
   };
 }
