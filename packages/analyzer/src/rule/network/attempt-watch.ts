@@ -24,8 +24,11 @@ import type { Scanners } from './scanners.ts';
 /** Where `traceroute` knocks, one port further each time. */
 const TRACEROUTE_PORT = 33_434;
 const TRACEROUTE_PORTS = 256;
-/** A port that was agreed on over FTP is used soon. */
+/** A port that was agreed on over FTP is used soon; it is an attempt like others only when it is refused: who asks an FTP server to connect wherever he wants to look (RFC 2577) scans through it. */
 const AGREED_US = 60_000_000;
+const AGREED = 'agreed';
+/** Too few for a scan, but a thing to know. */
+const FEW_PORTS_MIN = 6;
 /** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
 const EMPTY_ECHO = 'emptyEcho';
 /** How many packets an attempt has sent so far; 0 once it was taken back. */
@@ -70,7 +73,11 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       const isPing = isIcmp(flow);
       if (isPing && !ECHO_REQUESTS.has(flow.clientPort)) return;
       if (isPing && view.payloadWireBytes === 0) flow.memory[EMPTY_ECHO] = true;
-      if (isTraceroute(flow) || isOffer(flow) || isAgreed(flow, nowUs)) return;
+      if (isTraceroute(flow) || isOffer(flow)) return;
+      if (isAgreed(flow, nowUs)) {
+        flow.memory[AGREED] = true;
+        return;
+      }
       if (!isPing && !isTcp && protocol !== PROTO_UDP) return;
       if (!isPing) tryPort(flow, nowUs);
       // Who closes connections that began before the capture tries no doors; at one host it is a scan of its own kind (Maimon).
@@ -79,6 +86,10 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
     },
 
     packet(flow, view, isFromClient) {
+      if (!isFromClient && (view.tcpFlags & TCP_RST) !== 0 && isRefusedAgreement(flow)) {
+        flow.memory[AGREED] = false;
+        tryPort(flow, view.timeUs);
+      }
       if (!isTrying(flow)) return;
       if (isFromClient ? goesOn(flow, view) : isKeptAlive(flow, view)) forget(flow, view.timeUs);
     },
@@ -102,10 +113,10 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
     const protocol = protocolName(number);
     const ports = vertical.add(key, nowUs, port);
     const isScan = memberCount(ports) >= verticalRule.ports;
-    if (verticalRule.enabled && isScan)
+    if (verticalRule.enabled && (isScan || memberCount(ports) >= FEW_PORTS_MIN))
       scanners.tell(flow, ports, {
-        rule: 'scan-vertical',
-        title: 'Port scan of one host',
+        rule: isScan ? 'scan-vertical' : 'scan-few',
+        title: isScan ? 'Port scan of one host' : 'Some ports of one host are tried',
         source: client,
         destination: server,
         port: -1,
@@ -195,6 +206,11 @@ function goesOn(flow: Flow, view: PacketView): boolean {
 function isKeptAlive(flow: Flow, view: PacketView): boolean {
   if (view.protocol !== PROTO_TCP || (flow.clientState & SENT_SYN) !== 0) return false;
   return (view.tcpFlags & (TCP_RST | TCP_SYN | TCP_ACK)) === TCP_ACK;
+}
+
+/** The client of FTP, or the server, chose a port where nobody listens. */
+function isRefusedAgreement({ memory, clientState }: Flow): boolean {
+  return memory[AGREED] === true && (clientState & SENT_SYN) !== 0;
 }
 
 /** An attempt that was not taken back. */

@@ -4,6 +4,7 @@
  * Datagrams that nobody answers, each from another port, are what a script sends: wherever they go, that is a thing to know.
  */
 import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
+import { OT_SERVICES } from '../../asset/inventory.ts';
 import type { NetworkList } from '../../asset/networks.ts';
 import { isGroupAddress } from '../../asset/networks.ts';
 import type { Severity } from '../../alert/finding.ts';
@@ -41,7 +42,8 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, tell: 
   return {
     state: { series },
     flowAnswered(flow, nowUs) {
-      if (flow.protocol !== PROTO_TCP || internal.has(flow.server)) return;
+      // Whatever its address, who is asked for registers is a controller, and polled.
+      if (flow.protocol !== PROTO_TCP || internal.has(flow.server) || OT_SERVICES.has(flow.service)) return;
       called(flow, nowUs, rule.severity, 'Calls home at even intervals');
     },
 

@@ -82,7 +82,9 @@ export function createFingerprintWatch(rules: Rules, scanners: Scanners): Finger
 /** Whether the packet has TCP flags of which RFC 9293 knows no state that sends them. A later fragment, and a header that the capture cut, have none to be read. */
 export function hasOddFlags(view: PacketView): boolean {
   const at = view.inner.transportOffset;
-  return view.protocol === PROTO_TCP && at !== -1 && view.end - at >= 20 && areImpossible(view.tcpFlags);
+  if (view.protocol !== PROTO_TCP || at === -1 || view.end - at < 20) return false;
+  // A tool that has nothing to say about flags brings no data with them; who does, wrote a capture by hand.
+  return areImpossible(view.tcpFlags) && !(view.tcpFlags === 0 && view.payloadWireBytes > 0);
 }
 
 /** No flag at all; SYN with FIN or RST; FIN and URG without ACK. */

@@ -24,6 +24,17 @@ describe('a flood', () => {
     expect(rulesOfPackets({ syn_flood: { half_open: 10 } }, packets)).not.toContain('syn-flood');
   });
 
+  it('of connections that are hung up on before a word was said is no SYN flood, but one of connections', () => {
+    const hungUp = (i: number): Packet[] => {
+      const [client, server] = [`10.0.0.1:${5000 + i}`, '10.0.0.2:20000'];
+      const flags = [[client, server, 'S'], [server, client, 'SA'], [client, server, 'A'], [server, client, 'FA'], [client, server, 'FA']] as const; // prettier-ignore
+      return flags.map(([from, to, letters], n) => ({ timeUs: i * 10_000 + n * 1000, frame: tcp(from, to, letters, { sequence: n }) })); // prettier-ignore
+    };
+    const rules = rulesOfPackets({ syn_flood: { half_open: 10 }, connection_flood: { connections: 30 } }, each(40, hungUp)); // prettier-ignore
+    expect(rules).not.toContain('syn-flood');
+    expect(rules).toContain('connection-flood');
+  });
+
   it('that is slower than its window is none', () => {
     const packets = each(40, (i) => knock(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * 2 * SECOND));
     expect(rulesOfPackets({ syn_flood: { half_open: 10 } }, packets)).not.toContain('syn-flood');

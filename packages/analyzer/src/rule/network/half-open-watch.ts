@@ -20,10 +20,13 @@ const SPREAD_SHARE = 0.25;
 const ASYMMETRIC_SHARE = 10;
 /** The connection is one of those that are spread. */
 const SPREAD = 'spread';
+const FINISHED = 'finished';
 
 export interface HalfOpenWatch {
   /** A first SYN. */
   opened(flow: Flow, nowUs: number): void;
+  /** The client acknowledged what the server accepted: whatever it is, it is not half open. */
+  finished(flow: Flow, nowUs: number): void;
   /** The server takes part in that connection. */
   answered(flow: Flow, nowUs: number): void;
   /** A server accepts what nobody was seen to ask for: `flow` begins with it. */
@@ -72,15 +75,13 @@ export function createHalfOpenWatch(rules: Rules, tell: TellFlood): HalfOpenWatc
       else if (halfOpen < limit / 2) knock(flow, nowUs);
     },
 
+    finished,
+
     answered(flow, nowUs) {
       const knocked = knocks.peek(flow.server, nowUs);
       // Who is answered is no stranger.
       if (knocked !== undefined) forgetMember(knocked, flow.client);
-      countAnswered(everywhere.peek('', nowUs), flow);
-      countAnswered(opened.peek(flow.doorway, nowUs), flow);
-      if (flow.memory[SPREAD] !== true) return;
-      countAnswered(spread.peek('', nowUs), flow);
-      countAnswered(openedHost.peek(flow.server, nowUs), flow);
+      finished(flow, nowUs);
     },
 
     acceptedUnasked(flow, nowUs) {
@@ -89,6 +90,16 @@ export function createHalfOpenWatch(rules: Rules, tell: TellFlood): HalfOpenWatc
       elsewhere.add(flow.server, nowUs);
     },
   };
+
+  function finished(flow: Flow, nowUs: number): void {
+    if (flow.memory[FINISHED] === true) return;
+    flow.memory[FINISHED] = true;
+    countAnswered(everywhere.peek('', nowUs), flow);
+    countAnswered(opened.peek(flow.doorway, nowUs), flow);
+    if (flow.memory[SPREAD] !== true) return;
+    countAnswered(spread.peek('', nowUs), flow);
+    countAnswered(openedHost.peek(flow.server, nowUs), flow);
+  }
 
   /** To services that are not flooded, each by itself: all of a host's together, or those of all hosts. */
   function onSpread(flow: Flow, nowUs: number): void {

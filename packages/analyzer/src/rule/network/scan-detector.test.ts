@@ -1,7 +1,7 @@
 /** What is a scan and what is not: answers take attempts back, slow ones are seen, groups and middles of connections do not count. */
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../../engine-testing.ts';
-import { icmp, ip, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
+import { arp, icmp, ip, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
 import { connection, knock, refused } from '../traffic-testing.ts';
 
 const SECOND = 1_000_000;
@@ -94,6 +94,39 @@ describe('a scan', () => {
       [...new Rig({ rules }).add(each(count, (i) => knock('10.0.0.1:5000', `203.0.113.${i}:443`, i))).finish().alerts.values()].map(({ rule, severity }) => ({ rule, severity })); // prettier-ignore
     expect(calls(20)).toContainEqual({ rule: 'scan-horizontal', severity: 'low' });
     expect(calls(80)).toContainEqual({ rule: 'scan-horizontal', severity: 'high' });
+  });
+
+  it('of half a dozen ports is a thing to know', () => {
+    const few = (count: number): object[] =>
+      [...new Rig().add(each(count, (i) => knock('10.0.0.1:5000', `10.0.0.2:${20 + i}`, i))).finish().alerts.values()].map(({ rule, severity }) => ({ rule, severity })); // prettier-ignore
+    expect(few(5)).toEqual([]);
+    expect(few(6)).toEqual([{ rule: 'scan-few', severity: 'low' }]);
+  });
+
+  it('through an FTP server is one, by the ports where nobody listens', () => {
+    const bounce = (isRefused: boolean): Packet[] =>
+      each(8, (i) => [
+        ...connection(`10.0.0.1:${5000 + i}`, '10.0.0.2:21', [['>', `PORT 10,0,0,1,0,${20 + i}\r\n`], ['<', '200 OK\r\n']], i * SECOND),
+        ...(isRefused
+          ? refused('10.0.0.2:20', `10.0.0.1:${20 + i}`, i * SECOND + 100_000)
+          : [knock('10.0.0.2:20', `10.0.0.1:${20 + i}`, i * SECOND + 100_000)]),
+      ]); // prettier-ignore
+    expect(rulesOfPackets(bounce(true))).toEqual(['scan-vertical']);
+    expect(rulesOfPackets(bounce(false))).toEqual([]);
+  });
+
+  it('is not data without flags, as in captures that were written by hand', () => {
+    const bare = (payload: number): Packet[] =>
+      each(10, (i) => ({ timeUs: i * 1000, frame: tcp('10.0.0.1:5000', '10.0.0.2:5450', '', { payload }) }));
+    expect(rulesOfPackets(bare(50))).not.toContain('scan-flags');
+    expect(rulesOfPackets(bare(0))).toContain('scan-flags');
+  });
+
+  it('of addresses makes its IP address known, too', () => {
+    const sweep = each(40, (i) => ({ timeUs: i * 1000, frame: arp(1, '02:00:00:00:00:0a', '10.0.0.1', '00:00:00:00:00:00', `10.0.1.${i}`) })); // prettier-ignore
+    const two = each(2, (i) => knock('10.0.0.1:5000', `10.0.1.${i}:20000`, SECOND + i));
+    expect(rulesOfPackets(two)).toEqual([]);
+    expect(rulesOfPackets([...sweep, ...two])).toEqual(['scan-horizontal']);
   });
 
   it('is not a traceroute, nor files that come over FTP on the ports that were agreed on', () => {

@@ -92,6 +92,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       rule: 'arp-scan',
       title: 'ARP scan',
       source: senderMac,
+      address: sender,
       destination: '',
       port: -1,
       protocol: 'arp',

@@ -10,13 +10,15 @@ import type { Rules } from '../rule-file.ts';
 import type { Seen, Tell, Whose } from '../tell.ts';
 
 const WIDE_SCAN_HOSTS = 64;
-const WEB_PORTS: ReadonlySet<number> = new Set([80, 443]);
+/** The web, names and time: many servers of them outside are asked by one host, and some never answer. */
+const OUTWARD_PORTS: ReadonlySet<number> = new Set([53, 80, 123, 443]);
 const KNOWN_SCANNER_US = 600_000_000;
 const KNOWN_SCANNER_SHARE = 4;
 
 export interface Scan extends Pick<Seen, 'title' | 'evidence' | 'timeUs'> {
   readonly rule:
     | 'scan-vertical'
+    | 'scan-few'
     | 'scan-horizontal'
     | 'scan-slow'
     | 'scan-protocol'
@@ -24,6 +26,8 @@ export interface Scan extends Pick<Seen, 'title' | 'evidence' | 'timeUs'> {
     | 'scan-flags'
     | 'arp-scan';
   readonly source: string;
+  /** The IP address of a source that is told by its MAC address. */
+  readonly address?: string;
   /** '' for many. */
   readonly destination: string;
   /** -1 for many. */
@@ -46,6 +50,7 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
   const scanners = new KeyedWindows(KNOWN_SCANNER_US);
   const severities: Readonly<Record<Scan['rule'], Severity>> = {
     'scan-vertical': rules.scan_vertical.severity,
+    'scan-few': 'low',
     'scan-horizontal': rules.scan_horizontal.severity,
     'scan-slow': rules.scan_slow.severity,
     'scan-protocol': rules.scan_protocol.severity,
@@ -57,10 +62,10 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
   return {
     state: { scanners },
 
-    tell(flow, window, { aroundUs = 0, ...scan }) {
+    tell(flow, window, { aroundUs = 0, address, ...scan }) {
       const { rule, source, destination, port, protocol, timeUs } = scan;
       const severity = severityOf(rule, memberCount(window), flow);
-      if (severity !== 'low') scanners.at(source, timeUs);
+      if (severity !== 'low') for (const name of [source, address ?? source]) scanners.at(name, timeUs);
       const isOfProtocol = rule === 'scan-slow' || rule === 'scan-horizontal';
       const isOfPort = destination === '' || rule === 'scan-version';
       tell(flow, {
@@ -86,8 +91,8 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
     // File sharing calls strangers and is answered by few: to be known, but nobody is attacked.
     if (rule !== 'scan-protocol' && isFileSharing(port) && isOutward(flow)) return 'low';
     const isOfHosts = rule === 'scan-horizontal' || rule === 'scan-slow';
-    // Who has lost the way to the Internet calls a dozen of its web servers in vain.
-    if (isOfHosts && targets < WIDE_SCAN_HOSTS && WEB_PORTS.has(port) && isOutward(flow)) return 'low';
+    // Who has lost the way to the Internet calls a dozen of its servers in vain.
+    if (isOfHosts && targets < WIDE_SCAN_HOSTS && OUTWARD_PORTS.has(port) && isOutward(flow)) return 'low';
     // A dozen hosts may be a tool that looks for its devices; five dozen are not.
     return rule === 'scan-horizontal' && targets < WIDE_SCAN_HOSTS ? 'medium' : wanted;
   }
