@@ -15,6 +15,8 @@ const ONE_SIDED_SHARE = 0.9;
 const ALONE_US = 10_000_000;
 /** A mirror may lose a direction while connections last. */
 const JUDGED_AGAIN_US = 300_000_000;
+/** Of a fault that was told each conversation tells again: one alert that grows, where few speak. */
+const FAULT_US = 3_600_000_000;
 /** Of a conversation: who speaks, since when, up to which sequence number, and when it was judged (-1: not yet). */
 const SPEAKER = 'speaker';
 const [IS_CLIENT, SINCE_US, NEXT, JUDGED_US] = [0, 1, 2, 3] as const;
@@ -22,11 +24,14 @@ const [IS_CLIENT, SINCE_US, NEXT, JUDGED_US] = [0, 1, 2, 3] as const;
 export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.one_sided_mirror;
   const conversations = new KeyedWindows(rule.within * 1000, 1);
+  const faults = new KeyedWindows(FAULT_US, 1);
 
   function judge(isOneSided: boolean, nowUs: number): void {
     const window = conversations.add('', nowUs);
     if (isOneSided) window.other++;
-    if (window.count < rule.flows || window.other < ONE_SIDED_SHARE * window.count) return;
+    const needed = faults.peek('', nowUs) === undefined ? rule.flows : 1;
+    if (window.count < needed || window.other < ONE_SIDED_SHARE * window.count) return;
+    faults.at('', nowUs);
     tell(null, {
       rule: 'one-sided-mirror',
       title: 'Only one direction is mirrored',
@@ -43,7 +48,7 @@ export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
   }
 
   return {
-    state: { conversations },
+    state: { conversations, faults },
     packet(view, flow, isFromClient) {
       if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled) return;
       const nowUs = view.timeUs;
