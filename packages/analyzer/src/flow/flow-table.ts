@@ -1,6 +1,7 @@
 /**
  * The flow table: which flow a packet belongs to, when a flow ends, and its numbers on the way. What must stay true:
- * - time is packet time: the same packets give the same flows whenever they are read;
+ * - time is packet time: the same packets give the same flows whenever they are read. A flow ends by its own packets' time, or by the time that all
+ *   packets agree on (`packet-clock.ts`): a single one from the future ends no flow but its own, and stops no timeout;
  * - every packet belongs to exactly one flow, or to none by a reason that is counted (no addresses, malformed);
  * - it is bounded: beyond `flowsMax`, or its share of what all tables may hold, the flow that was silent longest ends as `evicted`, counted, with what
  *   was seen of it.
@@ -14,6 +15,7 @@ import { openFlow } from './flow-opening.ts';
 import { FlowSlab, addToRow, endRun, type SlabState } from './flow-slab.ts';
 import { addToSlices, type Flow } from './flow.ts';
 import { createFragmentState, resolveFragment, type FragmentState } from './fragment-table.ts';
+import { createPacketClock, tellTime, type PacketClock } from './packet-clock.ts';
 import { followTcp } from './tcp-progress.ts';
 
 export interface FlowOptions {
@@ -50,7 +52,7 @@ interface FlowState {
   readonly flows: Map<string, Flow>;
   readonly closing: Map<string, number>;
   readonly fragments: FragmentState;
-  clockUs: number;
+  readonly clock: PacketClock;
   /** When the table was looked through last. */
   expiredUs: number;
 }
@@ -65,7 +67,7 @@ export class FlowTable {
     flows: new Map(),
     closing: new Map(),
     fragments: createFragmentState(),
-    clockUs: 0,
+    clock: createPacketClock(),
     expiredUs: 0,
   };
   readonly #scratch = Buffer.alloc(KEY_BYTES_MAX);
@@ -78,6 +80,11 @@ export class FlowTable {
     this.#events = events;
     this.#budget = budget;
     budget.join();
+  }
+
+  /** The time that packets agree on. */
+  get clockUs(): number {
+    return this.#state.clock.nowUs;
   }
 
   get size(): number {
@@ -108,7 +115,7 @@ export class FlowTable {
   /** The flow that the packet belongs to, its numbers already added; null for a packet that is of no flow. */
   add(view: PacketView): Flow | null {
     const state = this.#state;
-    if (view.timeUs > state.clockUs) state.clockUs = view.timeUs;
+    if (tellTime(state.clock, view.timeUs)) this.#turnBack();
     this.#expire();
     if (view.frame.kind === FRAME_MALFORMED) {
       this.counters.malformed++;
@@ -127,7 +134,7 @@ export class FlowTable {
     let flow = state.flows.get(key);
     let cut: Flow | undefined;
     if (flow !== undefined && this.#isOver(flow, view)) {
-      this.#end(flow, this.#isSilent(flow, view.timeUs) ? 'idle' : flow.ending || 'long');
+      this.#end(flow, flow.ending || (this.#isSilent(flow, view.timeUs) ? 'idle' : 'long'));
       // The next part of a conversation that goes on: who opened it is known.
       if (flow.ending === 'long' && (view.protocol !== PROTO_TCP || (view.tcpFlags & TCP_SYN) === 0)) cut = flow; // prettier-ignore
       flow = undefined;
@@ -140,7 +147,7 @@ export class FlowTable {
     addToSlices(flow, view.origin.file, view.origin.number, view.origin.offset);
     if (view.isIp && view.inner.fragment === 1) flow.fragments++;
     if (view.protocol === PROTO_TCP && followTcp(flow, view, this.isFromClient))
-      state.closing.set(key, state.clockUs);
+      state.closing.set(key, state.clock.aheadUs || state.clock.nowUs);
     this.#keepPlace(flow);
     if (isNew) this.#events.started(flow);
     return flow;
@@ -168,7 +175,7 @@ export class FlowTable {
         if (--room === 0) break;
       }
     }
-    const flow = openFlow(key, view, isSourceFirst, cut, this.#state.clockUs);
+    const flow = openFlow(key, view, isSourceFirst, cut, this.clockUs);
     flow.row = this.#slab.take();
     flows.set(key, flow);
     this.#budget.count(1);
@@ -180,8 +187,9 @@ export class FlowTable {
   #isOver(flow: Flow, view: PacketView): boolean {
     if (this.#isSilent(flow, view.timeUs)) return true;
     if (view.timeUs - flow.startUs > this.#options.durationUsMax) return true;
+    if (flow.ending !== 'closed') return false;
     const isOpening = view.protocol === PROTO_TCP && (view.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
-    return isOpening && flow.ending === 'closed';
+    return isOpening || view.timeUs - flow.lastUs > LINGER_US;
   }
 
   #isSilent(flow: Flow, nowUs: number): boolean {
@@ -189,20 +197,26 @@ export class FlowTable {
   }
 
   #keepPlace(flow: Flow): void {
-    const { flows, clockUs } = this.#state;
-    if (clockUs - flow.placedUs < ORDER_SLACK_US) return;
+    if (this.clockUs - flow.placedUs >= ORDER_SLACK_US) this.#place(flow);
+  }
+
+  /** To the end of the order of silence. */
+  #place(flow: Flow): void {
+    const { flows } = this.#state;
     flows.delete(flow.key);
     flows.set(flow.key, flow);
-    flow.placedUs = clockUs;
+    flow.placedUs = this.clockUs;
   }
 
   /** Ends what was silent for long enough, and what was closed. */
   #expire(): void {
-    const { flows, closing, clockUs } = this.#state;
+    const { flows, closing } = this.#state;
+    const { clockUs } = this;
     if (clockUs - this.#state.expiredUs < EXPIRE_US) return;
     this.#state.expiredUs = clockUs;
     for (const [key, closedUs] of closing) {
-      if (clockUs - closedUs < LINGER_US) break;
+      // Closed in a future that nobody else has seen: that is as good as over.
+      if (Math.abs(clockUs - closedUs) < LINGER_US) break;
       closing.delete(key);
       const flow = flows.get(key);
       if (flow !== undefined && flow.ending === 'closed') this.#end(flow, 'closed');
@@ -211,8 +225,19 @@ export class FlowTable {
     const silentUs = this.#options.idleUs + ORDER_SLACK_US;
     for (const flow of flows.values()) {
       if (clockUs - flow.placedUs <= silentUs) break;
-      this.#end(flow, 'idle');
+      // The first packet after a long pause of all came before the clock went on.
+      if (Math.abs(clockUs - flow.lastUs) > this.#options.idleUs) this.#end(flow, 'idle');
+      else this.#place(flow);
     }
+  }
+
+  /** The time was wrong that flows took their places by: from now on they are silent. */
+  #turnBack(): void {
+    const { flows, closing } = this.#state;
+    const { clockUs } = this;
+    for (const flow of flows.values()) flow.placedUs = Math.min(flow.placedUs, clockUs);
+    for (const [key, closedUs] of closing) closing.set(key, Math.min(closedUs, clockUs));
+    this.#state.expiredUs = Math.min(this.#state.expiredUs, clockUs);
   }
 
   #end(flow: Flow, ending: Flow['ending']): void {
