@@ -50,7 +50,7 @@ interface Sent extends Packet {
 const CLIENTS = 12;
 const SENSORS = CLIENTS + 1;
 
-/** A plant that polls its PLCs, with scans, floods and a login that is tried again and again; at the end a packet long after that ends all flows of its sensor. */
+/** A plant that polls its PLCs, with scans, floods and a login that is tried again and again; at the end two packets long after that end all flows of their sensor. */
 function traffic(seconds: number): Sent[] {
   const prng = new Prng(11);
   const packets: Sent[] = [];
@@ -75,8 +75,10 @@ function traffic(seconds: number): Sent[] {
     say(at, '10.0.9.8:41000', `10.0.2.${n + 1}:445`, 'S');
   }
   for (let n = 0; n < 300; n++) say(seconds / 2 + n / 60, `10.0.8.8:${n + 1024}`, '10.0.2.3:80', 'S');
-  say(seconds + 900, '10.0.9.9:9', '10.0.3.1:9', '');
-  for (let host = 1; host <= CLIENTS; host++) say(seconds + 900, `10.0.1.${host}:9`, '10.0.3.1:9', '');
+  for (const at of [seconds + 900, seconds + 900.1]) {
+    say(at, '10.0.9.9:9', '10.0.3.1:9', '');
+    for (let host = 1; host <= CLIENTS; host++) say(at, `10.0.1.${host}:9`, '10.0.3.1:9', '');
+  }
   return packets.sort((a, b) => a.timeUs - b.timeUs);
 }
 
