@@ -22,7 +22,7 @@ import type { DatagramSeal } from '@tapline/shared/tunnel/datagram-seal.ts';
 import type { Hello } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import type { SensorIntake } from '../session/sensor-intake.ts';
-import type { SessionEvents } from '../session/session.ts';
+import type { SessionEvents } from '../session/session-events.ts';
 import { OverEpochs, epochName, isOf, missingOf, type DatagramEpoch } from './datagram-epoch.ts';
 import { DatagramRejections, newRejections, type DatagramRejection } from './datagram-rejections.ts';
 import { DatagramSession } from './datagram-session.ts';
