@@ -45,7 +45,7 @@ const SHARED_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Files of a daemon that may import more than one of its folders: the row, what starts it, and commands that are rows. */
 const ROWS =
-  /^(main|commands|pipeline|row-state|sensor-stations|books|events|forward-options|listen-options|engine|analysis|training-rows|feedback|scoring-station|.*-command)\.ts$/;
+  /^(main|commands|pipeline|row-output|row-state|sensor-stations|books|events|forward-options|listen-options|engine|analysis|training-rows|feedback|scoring-station|.*-command)\.ts$/;
 /** Within a row, the next station may name the one before it. */
 const MAY_LOOK_BACK = new Set(['tunnel > spool', 'listen > session', 'fleet > session', 'count > tail']);
 /**

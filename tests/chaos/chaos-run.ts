@@ -10,22 +10,26 @@ import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createAuthority, issueCertificate } from '@tapline/collector/src/pki/certificates.ts';
 import { Prng } from '@tapline/shared/base/prng.ts';
 import { packetsOfFile, type SeenPacket } from '../support/captured.ts';
 import { Program } from '../support/child.ts';
 import { VethPair, runIn, startTcpdump } from '../support/namespace.ts';
 import { spawnSync } from 'node:child_process';
+import {
+  LAYOUTS,
+  characterOf,
+  collectorConfig,
+  forwarderConfig,
+  makeCertificates,
+  type Character,
+} from './chaos-config.ts';
 import { PERFECT, type Impairment } from './impaired-wire.ts';
 import { judge, type ReportedGap, type Verdict } from './oracle.ts';
 
 /** Five layouts of everything. */
 const COLLECTOR_DISK = '768m';
-/** Beside the split by source. */
-const LAYOUTS = ['host', 'pair', 'none'] as const;
 const SOURCES = ['10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4', '10.9.0.5'];
 const NOBODY = '10.9.0.99';
-const PORT = 5000;
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -77,26 +81,12 @@ class ChaosRun {
   #witness: { stop(): Promise<string> } | null = null;
   #witnessSaid = '';
   #kills = 0;
-  /** How this run's forwarder is configured. */
-  readonly #character: {
-    readonly mode: string;
-    readonly order: string;
-    readonly priority: string;
-    readonly rotation: string;
-    readonly compress: string;
-  };
+  readonly #character: Character;
 
   constructor(options: ChaosOptions) {
     this.#options = options;
     this.#random = new Prng(options.seed, 'accidents');
-    const character = new Prng(options.seed, 'character');
-    this.#character = {
-      mode: character.pick(['always', 'always', 'overflow']),
-      order: character.pick(['oldest-first', 'live-first']),
-      priority: character.pick(['', 'udp dst port 40003', 'udp dst port 40001, udp dst port 40002']),
-      rotation: character.pick(['1h', '10s', '3s', '256KiB']),
-      compress: character.pick(['none', 'none', 'gzip', 'zstd']),
-    };
+    this.#character = characterOf(options.seed);
     this.#socNamespace = `${this.#span.receiver.namespace}c`;
     this.#note(JSON.stringify(this.#character));
     for (const name of ['soc', 'spool', 'edge', 'log']) mkdirSync(this.#path(name), { recursive: true });
@@ -106,7 +96,7 @@ class ChaosRun {
     checked('mount', ['-t', 'tmpfs', '-o', `size=${COLLECTOR_DISK}`, 'tmpfs', this.#path('soc')]);
     await this.#layWire();
     this.#chaosFile(0, 0);
-    await this.#makeCertificates();
+    await makeCertificates(this.#options.directory);
     this.#start('collector');
     this.#start('forwarder');
     await this.#programs.forwarder?.line('Capturing.');
@@ -264,7 +254,9 @@ class ChaosRun {
   #start(side: Side): void {
     const namespace = side === 'forwarder' ? this.#span.receiver.namespace : this.#socNamespace;
     const config = this.#path(`${side}.yaml`);
-    writeFileSync(config, side === 'forwarder' ? this.#forwarderConfig() : this.#collectorConfig());
+    const { directory } = this.#options;
+    const { interfaceName } = this.#span.receiver;
+    writeFileSync(config, side === 'forwarder' ? forwarderConfig(directory, interfaceName, this.#character) : collectorConfig(directory, this.#character)); // prettier-ignore
     const preload = new URL('preload.ts', import.meta.url).pathname;
     const environment = [
       `TAPLINE_CHAOS_FILE=${this.#path('chaos.json')}`,
@@ -288,43 +280,6 @@ class ChaosRun {
       );
       if (signal === null && code !== 0) this.#note(`${side} ended by itself with ${String(code)}`);
     });
-  }
-
-  #forwarderConfig(): string {
-    return `sensor: probe
-capture: {driver: afpacket, interface: ${this.#span.receiver.interfaceName}, ring_size: 16MiB, bpf_filter: udp}
-output_directories: {pcap_raw_output_path: ${this.#path('edge')}}
-forward:
-  enable: true
-  host: 10.8.0.2
-  port: ${PORT}
-  protocol: tcp
-  drain_timeout: 60s
-  tls: {bundle: ${this.#path('probe.pem')}}
-  spool: {path: ${this.#path('spool')}, max_bytes: 1GiB, mode: ${this.#character.mode}}
-  order: ${this.#character.order}
-  priority: [${this.#character.priority}]
-`;
-  }
-
-  #collectorConfig(): string {
-    return `port: ${PORT}
-bind: 10.8.0.2
-protocol: tcp
-tls: {bundle: ${this.#path('soc.pem')}}
-archive: {link_type: ethernet, rotation: ${this.#character.rotation}}
-archives:
-${LAYOUTS.map((split) => `  - {name: ${split}, directory: ${this.#path('soc')}/${split}, split: ${split}, link_type: ethernet, rotation: ${this.#character.rotation}, compress: ${this.#character.compress}}\n`).join('')}retention: {free_space: 0}
-output_directories: {pcap_raw_output_path: ${this.#path('soc')}/main}
-`;
-  }
-
-  async #makeCertificates(): Promise<void> {
-    const authority = await createAuthority('Chaos', 30);
-    const soc = await issueCertificate(authority, 'soc', { kind: 'collector', hosts: ['10.8.0.2'] }, 30);
-    const probe = await issueCertificate(authority, 'probe', { kind: 'sensor' }, 30);
-    for (const [name, { key, certificate }] of Object.entries({ soc, probe }))
-      writeFileSync(this.#path(`${name}.pem`), key + certificate + authority.certificate, { mode: 0o600 });
   }
 
   #chaosFile(clockMs: number, syncMs: number): void {

@@ -79,9 +79,7 @@ export class Engine {
   readonly desk: AlertDesk;
   readonly internal: NetworkList;
   readonly inventory = new Inventory();
-  /** Packet time of the newest packet. */
-  clockUs = 0;
-  /** Of the last one: not the same where packets come late, or one had a time of its own. */
+  /** Packet time of the last packet. */
   packetUs = 0;
   windows: WindowState = createWindowState();
   /** Flows that a model told, by model and victim, of the last ten minutes. */
@@ -121,6 +119,11 @@ export class Engine {
         for (const detector of this.#detectors) detector.violation?.(flow, protocol, reason, this.clockUs);
       },
     });
+  }
+
+  /** The time that packets agree on, or the last one's where that is later: a late packet turns it back as little as one from the future keeps it there. */
+  get clockUs(): number {
+    return Math.max(this.flows.clockUs, this.packetUs);
   }
 
   /** Takes other thresholds; what was counted so far stays. */
@@ -169,7 +172,7 @@ export class Engine {
   snapshot(): unknown {
     return {
       counters: { ...this.counters },
-      clockUs: this.clockUs,
+      packetUs: this.packetUs,
       flows: this.flows.snapshot(),
       dissection: this.dissection.snapshot(),
       desk: this.desk.snapshot(),
@@ -184,7 +187,7 @@ export class Engine {
   restore(snapshot: unknown): void {
     const state = snapshot as Snapshot;
     Object.assign(this.counters, state.counters);
-    this.clockUs = this.packetUs = state.clockUs;
+    this.packetUs = state.packetUs;
     this.flows.restore(state.flows);
     this.dissection.restore(state.dissection);
     this.desk.restore(state.desk);
@@ -209,7 +212,6 @@ export class Engine {
   #packet(view: PacketView, linkType: number, at: number, bytes: Uint8Array, capturedBytes: number): void {
     this.counters.packets++;
     this.counters.bytes += view.wireBytes;
-    if (view.timeUs > this.clockUs) this.clockUs = view.timeUs;
     this.packetUs = view.timeUs;
     locatePacket(view, linkType, bytes, at, capturedBytes);
     this.protocols.set(view.protocol, (this.protocols.get(view.protocol) ?? 0) + 1);
@@ -278,7 +280,7 @@ export class Engine {
 
 interface Snapshot {
   counters: object;
-  clockUs: number;
+  packetUs: number;
   flows: unknown;
   dissection: unknown;
   desk: unknown;

@@ -12,15 +12,12 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
-import { OperatingError } from '@tapline/shared/base/errors.ts';
 import type { LoadedConfig } from '@tapline/shared/config/load.ts';
 import { changedKeys } from '@tapline/shared/config/reload.ts';
 import { EXIT_CLEAN, EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { packageVersion, type DaemonContext, type RunningDaemon } from '@tapline/shared/daemon/run.ts';
 import type { Books, Sample } from '@tapline/shared/observe/books.ts';
 import { systemFiles } from '@tapline/shared/system/files.ts';
-import type { Alert } from './alert/alert-desk.ts';
-import { SEVERITIES } from './alert/finding.ts';
 import { LogOutlet, outletToAll, type AlertOutlet } from './alert-outlet.ts';
 import { readBaseline, type Baseline } from './asset/baseline.ts';
 import { prototypeSamples, sensorBooks, sumOfEngines, trafficRows } from './books.ts';
@@ -29,12 +26,12 @@ import type { AnalyzerConfig } from './config.ts';
 import { TrafficTable } from './count/traffic-table.ts';
 import type { EngineEvents } from './engine.ts';
 import { checkpointEvents, packetEvents, tailEvents, streamEvents } from './events.ts';
-import { flowRecord } from './flow/flow-record.ts';
-import { FlowLog, writeFlowTexts, type FlowText } from './flow-log.ts';
+import { FlowLog, type FlowText } from './flow-log.ts';
 import { HouseDesk } from './house-desk.ts';
 import { inputFiles } from './merge/input-files.ts';
 import type { PacketView } from './packet/packet-view.ts';
 import { openPublishing, type Publishing } from './publish/publishing.ts';
+import { RowOutput } from './row-output.ts';
 import { inputOf, resumedFrom, type RowState } from './row-state.ts';
 import { RulesWatch } from './rules-watch.ts';
 import { ScoringStation, type ScoringOptions } from './scoring-station.ts';
@@ -101,7 +98,7 @@ class Analyzer implements RunningDaemon {
   readonly finished: Promise<number>;
   readonly #config: AnalyzerConfig;
   readonly #context: DaemonContext;
-  readonly #outlet: AlertOutlet;
+  readonly #output: RowOutput;
   readonly #rules: RulesWatch;
   readonly #scoring: ScoringStation;
   readonly #publishing: Publishing | null;
@@ -110,13 +107,8 @@ class Analyzer implements RunningDaemon {
   readonly #tail: ArchiveTail | null;
   readonly #stream: StreamInput | null;
   readonly #checkpointer: Checkpointer | null;
-  readonly #flowLog: FlowLog | null;
   readonly #table = new TrafficTable();
   readonly #stations: SensorStations;
-  readonly #alertsBySeverity: Record<string, number> = Object.fromEntries(
-    SEVERITIES.map((name) => [name, 0]),
-  );
-  #pendingAlerts = new Map<string, Alert>();
   /** Something came since the last checkpoint. */
   #hasNews = false;
   #stoppedMs: number | null = null;
@@ -133,15 +125,16 @@ class Analyzer implements RunningDaemon {
     const { log } = context;
     const { input, flows, state_directory: directory } = config;
     const logged = new LogOutlet(log, config.alerts_file);
-    this.#outlet =
+    const outlet =
       parts.outlet ?? (parts.publishing === null ? logged : outletToAll([parts.publishing, logged]));
+    const flowLog = flows === undefined ? null : new FlowLog(flows.format, flows.file);
+    this.#output = new RowOutput(outlet, flowLog, log);
     this.#rules = new RulesWatch(config.rules, log);
     this.#packetFailed = packetEvents(log, (file) => this.#fileName(file));
     const place = input.stdin ? 'stdin' : input.tcp;
     this.#stream = place === undefined ? null : new StreamInput(place, input.sensor, streamEvents(log));
     const files = input.files === undefined ? {} : { files: inputFiles(input.files) };
     this.#tail = this.#stream === null ? new ArchiveTail(input.directory, tailEvents(log), files) : null;
-    this.#flowLog = flows === undefined ? null : new FlowLog(flows.format, flows.file);
     const dependencies = { files: systemFiles, monotonicMs: () => performance.now() };
     this.#checkpointer = directory === undefined ? null : new Checkpointer(directory, config.checkpoint_interval, checkpointEvents(log), dependencies); // prettier-ignore
     // A stream is one file: there is nothing to wait for.
@@ -167,11 +160,11 @@ class Analyzer implements RunningDaemon {
       tail: { ...(this.#tail?.counters ?? this.#stream?.counters) },
       count: { packets: this.#table.packets, bytes: this.#table.bytes },
       ...sumOfEngines(stations),
-      alerts: { ...this.#alertsBySeverity },
+      alerts: { ...this.#output.alertsBySeverity },
       rules: { ...this.#rules.counters },
       models: this.#scoring.books,
       ...(this.#publishing === null ? {} : { publish: this.#publishing.books() }),
-      ...(this.#flowLog === null ? {} : { flowFile: { ...this.#flowLog.counters } }),
+      ...(this.#output.flowCounters === null ? {} : { flowFile: { ...this.#output.flowCounters } }),
       ...(this.#checkpointer === null ? {} : { checkpoint: { ...this.#checkpointer.counters } }),
       sensors: sensorBooks(stations),
       sources: trafficRows(this.#table.sources()),
@@ -271,7 +264,7 @@ class Analyzer implements RunningDaemon {
     if (this.#scoring.isBusy) await this.#scoring.settled();
     const nowMs = performance.now();
     if (nowMs - this.#caredMs >= CARE_MS || this.#checkpointer?.isDue === true) await this.#care();
-    if (this.#pendingAlerts.size > 0) await this.#tellAlerts();
+    if (this.#output.hasAlerts) await this.#output.tellAlerts();
     if (nowMs - this.#turnedMs < TURN_MS) return;
     await turn();
     this.#turnedMs = performance.now();
@@ -285,25 +278,18 @@ class Analyzer implements RunningDaemon {
       this.#takeRules();
     }
     this.#scoring.flush();
-    for (const alert of this.#house.take()) this.#pendingAlerts.set(alert.id, alert);
-    await this.#tellAlerts();
+    this.#output.houseAlerts(this.#house.take());
+    await this.#output.tellAlerts();
     const checkpointer = this.#checkpointer;
-    if (checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
+    if (checkpointer === null) this.#output.writeFlows(this.#output.takeFlows());
     else {
-      if ((this.#flowLog?.pendingCharacters ?? 0) > FLOW_CHARACTERS_MAX) checkpointer.hasten();
+      if (this.#output.flowCharacters > FLOW_CHARACTERS_MAX) checkpointer.hasten();
       if (!this.#hasNews || !checkpointer.isDue) return;
       // Nothing may be on its way to a model: what it says later would be said of packets that the checkpoint has forgotten.
       await this.#scoring.settled();
-      await this.#tellAlerts();
+      await this.#output.tellAlerts();
       void this.#checkpoint(checkpointer);
     }
-  }
-
-  async #tellAlerts(): Promise<void> {
-    if (this.#pendingAlerts.size === 0) return;
-    const alerts = [...this.#pendingAlerts.values()];
-    this.#pendingAlerts = new Map();
-    await this.#outlet.told(alerts);
   }
 
   /** `isWhole`: the input is over, and nothing is left to go on with. */
@@ -312,18 +298,18 @@ class Analyzer implements RunningDaemon {
     if (isWhole || this.#checkpointer === null) for (const station of this.#stations) station.finish();
     await this.#scoring.settled();
     for (const { engine } of this.#stations) engine.desk.flush();
-    await this.#tellAlerts();
-    if (isWhole || this.#checkpointer === null) this.#writeFlows(this.#flowLog?.take() ?? []);
+    await this.#output.tellAlerts();
+    if (isWhole || this.#checkpointer === null) this.#output.writeFlows(this.#output.takeFlows());
     if (isWhole) await this.#checkpointer?.remove();
     else if (this.#checkpointer !== null && this.#hasNews) await this.#checkpoint(this.#checkpointer);
   }
 
   /** Of everything as it stands now; sensors are taken down before they change. */
   #checkpoint(checkpointer: Checkpointer): Promise<void> {
-    const flowTexts = this.#flowLog?.take() ?? [];
+    const flowTexts = this.#output.takeFlows();
     this.#hasNews = false;
     return checkpointer.take(this.#rules.hash, this.#rowState(flowTexts), this.#stations, (isOnDisk) => {
-      this.#writeFlows(flowTexts);
+      this.#output.writeFlows(flowTexts);
       if (!isOnDisk) this.#hasNews = true;
     });
   }
@@ -334,8 +320,8 @@ class Analyzer implements RunningDaemon {
       tail: this.#tail?.snapshot() ?? null,
       stream: this.#stream?.snapshot() ?? null,
       count: this.#table.snapshot(),
-      alertsBySeverity: this.#alertsBySeverity,
-      flowsWritten: this.#flowLog?.counters.flowsWritten ?? 0,
+      alertsBySeverity: this.#output.alertsBySeverity,
+      flowsWritten: this.#output.flowCounters?.flowsWritten ?? 0,
       flowTexts,
     };
   }
@@ -360,9 +346,7 @@ class Analyzer implements RunningDaemon {
     if (row.tail !== null) this.#tail?.restore(row.tail);
     if (row.stream !== null) this.#stream?.restore(row.stream);
     this.#table.restore(row.count);
-    Object.assign(this.#alertsBySeverity, row.alertsBySeverity);
-    if (this.#flowLog !== null) this.#flowLog.counters.flowsWritten = row.flowsWritten;
-    this.#writeFlows(row.flowTexts);
+    this.#output.restore(row);
     for (const state of stations) this.#stations.of(state.sensor).restore(state, Date.now());
   }
 
@@ -377,15 +361,11 @@ class Analyzer implements RunningDaemon {
       },
       failed: this.#packetFailed,
       alert: (alert, isNew) => {
-        if (isNew) this.#alertsBySeverity[alert.severity] = (this.#alertsBySeverity[alert.severity] ?? 0) + 1;
-        // Lent: it goes on changing. Told once with what it came to by then.
-        this.#pendingAlerts.set(alert.id, structuredClone(alert));
+        this.#output.alert(alert, isNew);
       },
       flowEnded: (flow, values, engine) => {
         this.#scoring.flowEnded(flow, values, engine);
-        if (this.#flowLog === null) return;
-        const record = flowRecord(flow, values, sensor);
-        this.#flowLog.write(record);
+        this.#output.flow(flow, values, sensor);
       },
     };
   }
@@ -394,15 +374,6 @@ class Analyzer implements RunningDaemon {
     if (!this.#rules.hasChanged(file)) return;
     this.#checkpointer?.secureAll();
     this.#stations.setRules(this.#rules.rules);
-  }
-
-  #writeFlows(texts: readonly FlowText[]): void {
-    try {
-      writeFlowTexts(texts);
-    } catch (error) {
-      if (!(error instanceof OperatingError)) throw error;
-      this.#context.log.error({ problem: error.message }, 'Flows could not be written to their file.');
-    }
   }
 }
 

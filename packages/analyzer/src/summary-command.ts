@@ -4,7 +4,8 @@ import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { EXIT_DAMAGED_INPUT } from '@tapline/shared/daemon/exit-code.ts';
 import { Command } from 'commander';
 import { TrafficTable, type TrafficRow } from './count/traffic-table.ts';
-import { ArchiveTail, type Segment } from './tail/archive-tail.ts';
+import { ArchiveTail } from './tail/archive-tail.ts';
+import type { Segment } from './tail/followed-segment.ts';
 
 const ROWS_SHOWN = 30;
 

@@ -10,7 +10,7 @@ import type { TcpListenerEvents } from './listen/tcp-listener.ts';
 import type { UdpListenerEvents } from './listen/udp-listener.ts';
 import type { IntakeEvents } from './session/sensor-intake.ts';
 import type { ArchiveStoreEvents } from './session/sensor-store.ts';
-import type { SessionEvents } from './session/session.ts';
+import type { SessionEvents } from './session/session-events.ts';
 
 export function archiveEvents(log: Log, sensor: string): ArchiveEvents {
   return {

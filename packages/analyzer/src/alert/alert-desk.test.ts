@@ -227,6 +227,18 @@ describe('the desk', () => {
     expect(begin(500, T0 + 61 * SECOND)).toMatchObject({ source: '8.8.8.500', count: 1 });
   });
 
+  it('counts no minute from the future: a finding ahead of its time neither merges nor hushes what comes after it', () => {
+    const { desk, told } = new Ear();
+    const ahead = T0 + 365 * 86_400 * SECOND;
+    desk.add(finding({ timeUs: ahead }), null);
+    for (let i = 0; i < 100; i++)
+      desk.add(finding({ group: `scanner ${i}`, timeUs: T0 + i * 10 * SECOND }), null);
+    expect(desk.counters.merged).toBe(0);
+    told.length = 0;
+    for (let i = 1; i <= 3; i++) desk.add(finding({ timeUs: T0 + i * 60 * SECOND }), null);
+    expect(told.map(({ count }) => count)).toEqual([2, 4]);
+  });
+
   it('tells the last count of an alert that it must close', () => {
     const ear = new Ear();
     const { id } = ear.desk.add(finding({ group: 'g' }), null);

@@ -125,7 +125,9 @@ export class AlertDesk {
     }
     if (flow !== null) this.#addFlow(alert, flow);
     const hasRisen = severityRank(alert.severity) > severityRank(before);
-    const hasGrown = alert.count >= 2 * open.toldCount && alert.lastUs - open.toldUs >= GROWTH_US;
+    // Told at a time that was wrong, it would not be told again before that.
+    const isDue = alert.lastUs - open.toldUs >= GROWTH_US || open.toldUs - finding.timeUs > QUIET_US;
+    const hasGrown = alert.count >= 2 * open.toldCount && isDue;
     if (isNew || hasRisen || hasGrown) this.#tell(open, isNew);
     return alert;
   }
@@ -140,7 +142,9 @@ export class AlertDesk {
     const key = `${finding.rule}\n${finding.group}`;
     if (this.#open.has(key)) return { finding, key };
     let begun = this.#begun.get(finding.rule);
-    if (begun === undefined || finding.timeUs - begun.sinceUs > NEW_ALERTS_US) {
+    // A minute that began long after this finding is one of a clock that was wrong: it would have no end.
+    const ageUs = finding.timeUs - (begun?.sinceUs ?? -Infinity);
+    if (begun === undefined || ageUs > NEW_ALERTS_US || ageUs < -QUIET_US) {
       begun = { sinceUs: finding.timeUs, count: 0 };
       this.#begun.set(finding.rule, begun);
     }

@@ -28,7 +28,7 @@ import type { Files } from '@tapline/shared/system/files.ts';
 
 const MAGIC = Buffer.from('TAPCHKP\n', 'latin1');
 /** To be raised whenever the layout changes, or the state of an engine, its detectors or dissectors. */
-export const CHECKPOINT_VERSION = 3;
+export const CHECKPOINT_VERSION = 4;
 const HEADER_BYTES = 88;
 const DIGEST_OFFSET = 56;
 const HASH_BYTES = 32;

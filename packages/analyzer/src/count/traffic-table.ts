@@ -11,7 +11,7 @@ import {
   RECORD_ORIGINAL_BYTES,
   readU32,
 } from '@tapline/shared/packet/record.ts';
-import type { Segment } from '../tail/archive-tail.ts';
+import type { Segment } from '../tail/followed-segment.ts';
 import { protocolClass } from './protocol-class.ts';
 
 /** About 400 bytes a row: 40 MiB. */

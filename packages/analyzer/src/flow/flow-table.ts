@@ -1,40 +1,22 @@
 /**
  * The flow table: which flow a packet belongs to, when a flow ends, and its numbers on the way. What must stay true:
- * - time is packet time: the same packets give the same flows whenever they are read;
+ * - time is packet time: the same packets give the same flows whenever they are read. A flow ends by its own packets' time, or by the time that all
+ *   packets agree on (`packet-clock.ts`): a single one from the future ends no flow but its own, and stops no timeout;
  * - every packet belongs to exactly one flow, or to none by a reason that is counted (no addresses, malformed);
  * - it is bounded: beyond `flowsMax`, or its share of what all tables may hold, the flow that was silent longest ends as `evicted`, counted, with what
  *   was seen of it.
  */
-import { hash } from 'node:crypto';
 import { FRAME_ARP, FRAME_MALFORMED, FRAME_OTHER } from '@tapline/shared/packet/frame-cursor.ts';
-import { formatAddress, formatMac } from '@tapline/shared/packet/ip-address.ts';
-import {
-  PROTO_ICMP,
-  PROTO_ICMPV6,
-  PROTO_TCP,
-  TCP_ACK,
-  TCP_FIN,
-  TCP_RST,
-  TCP_SYN,
-  type PacketView,
-} from '../packet/packet-view.ts';
+import { PROTO_TCP, TCP_ACK, TCP_SYN, type PacketView } from '../packet/packet-view.ts';
 import { FlowBudget } from './flow-budget.ts';
 import { BACKWARD, FORWARD } from './flow-columns.ts';
+import { KEY_BYTES_MAX, keyBytes, writeKey } from './flow-key.ts';
+import { openFlow } from './flow-opening.ts';
 import { FlowSlab, addToRow, endRun, type SlabState } from './flow-slab.ts';
-import {
-  HISTORY_MAX,
-  SENT_ACK,
-  SENT_DATA,
-  SENT_FIN,
-  SENT_RST,
-  SENT_SYN,
-  SENT_SYN_ACK,
-  addToSlices,
-  type Flow,
-} from './flow.ts';
-import { isRpcCall } from '../protocol/rpc.ts';
-import { ANSWERS, speakerOf } from '../protocol/speaker.ts';
+import { addToSlices, type Flow } from './flow.ts';
 import { createFragmentState, resolveFragment, type FragmentState } from './fragment-table.ts';
+import { createPacketClock, tellTime, type PacketClock } from './packet-clock.ts';
+import { followTcp } from './tcp-progress.ts';
 
 export interface FlowOptions {
   /** × (768 bytes of numbers + about 1 KiB of names) = 110 MiB at 65,536. */
@@ -70,7 +52,7 @@ interface FlowState {
   readonly flows: Map<string, Flow>;
   readonly closing: Map<string, number>;
   readonly fragments: FragmentState;
-  clockUs: number;
+  readonly clock: PacketClock;
   /** When the table was looked through last. */
   expiredUs: number;
 }
@@ -85,10 +67,10 @@ export class FlowTable {
     flows: new Map(),
     closing: new Map(),
     fragments: createFragmentState(),
-    clockUs: 0,
+    clock: createPacketClock(),
     expiredUs: 0,
   };
-  readonly #scratch = Buffer.alloc(64);
+  readonly #scratch = Buffer.alloc(KEY_BYTES_MAX);
   /** The last packet of `add` came from who opened the flow. */
   isFromClient = true;
 
@@ -98,6 +80,11 @@ export class FlowTable {
     this.#events = events;
     this.#budget = budget;
     budget.join();
+  }
+
+  /** The time that packets agree on. */
+  get clockUs(): number {
+    return this.#state.clock.nowUs;
   }
 
   get size(): number {
@@ -128,7 +115,7 @@ export class FlowTable {
   /** The flow that the packet belongs to, its numbers already added; null for a packet that is of no flow. */
   add(view: PacketView): Flow | null {
     const state = this.#state;
-    if (view.timeUs > state.clockUs) state.clockUs = view.timeUs;
+    if (tellTime(state.clock, view.timeUs)) this.#turnBack();
     this.#expire();
     if (view.frame.kind === FRAME_MALFORMED) {
       this.counters.malformed++;
@@ -142,12 +129,12 @@ export class FlowTable {
       resolveFragment(state.fragments, view);
       this.counters.fragmentsForgotten = state.fragments.evicted;
     }
-    const isSourceFirst = this.#writeKey(view);
-    const key = this.#scratch.toString('latin1', 0, this.#keyBytes);
+    const isSourceFirst = writeKey(this.#scratch, view);
+    const key = this.#scratch.toString('latin1', 0, keyBytes(view));
     let flow = state.flows.get(key);
     let cut: Flow | undefined;
     if (flow !== undefined && this.#isOver(flow, view)) {
-      this.#end(flow, this.#isSilent(flow, view.timeUs) ? 'idle' : flow.ending || 'long');
+      this.#end(flow, flow.ending || (this.#isSilent(flow, view.timeUs) ? 'idle' : 'long'));
       // The next part of a conversation that goes on: who opened it is known.
       if (flow.ending === 'long' && (view.protocol !== PROTO_TCP || (view.tcpFlags & TCP_SYN) === 0)) cut = flow; // prettier-ignore
       flow = undefined;
@@ -159,7 +146,8 @@ export class FlowTable {
     if (view.timeUs > flow.lastUs) flow.lastUs = view.timeUs;
     addToSlices(flow, view.origin.file, view.origin.number, view.origin.offset);
     if (view.isIp && view.inner.fragment === 1) flow.fragments++;
-    if (view.protocol === PROTO_TCP) this.#followTcp(flow, view);
+    if (view.protocol === PROTO_TCP && followTcp(flow, view, this.isFromClient))
+      state.closing.set(key, state.clock.aheadUs || state.clock.nowUs);
     this.#keepPlace(flow);
     if (isNew) this.#events.started(flow);
     return flow;
@@ -176,40 +164,6 @@ export class FlowTable {
     endRun(this.#slab.values, flow.row + BACKWARD);
   }
 
-  #keyBytes = 0;
-
-  /** Writes the key of the packet's flow, smaller end first; whether that is the source. */
-  #writeKey(view: PacketView): boolean {
-    const { bytes, frame, inner } = view;
-    const key = this.#scratch;
-    const addressBytes = view.isIp ? inner.addressBytes : 6;
-    const source = view.isIp ? inner.sourceOffset : frame.linkSourceOffset;
-    const destination = view.isIp ? inner.destinationOffset : frame.linkDestinationOffset;
-    let sourcePort = view.sourcePort;
-    let destinationPort = view.destinationPort;
-    if (isIcmp(view)) {
-      // A reply belongs to its request; the code is of no end.
-      sourcePort = requestType(view);
-      destinationPort = sourcePort;
-    }
-    let order = destination === -1 ? 1 : 0;
-    for (let i = 0; i < addressBytes && order === 0; i++)
-      order = (bytes[source + i] as number) - (bytes[destination + i] as number);
-    if (order === 0) order = sourcePort - destinationPort;
-    const isSourceFirst = order <= 0;
-    key[0] = view.isIp ? view.protocol & 0xff : 0xff;
-    key[1] = addressBytes;
-    key.writeUInt16LE((frame.vlanId + 1) & 0xffff, 2);
-    key.writeUInt16LE(view.isIp ? 0 : frame.etherType & 0xffff, 4);
-    copy(key, 6, bytes, isSourceFirst ? source : destination, addressBytes);
-    copy(key, 6 + addressBytes, bytes, isSourceFirst ? destination : source, addressBytes);
-    const at = 6 + 2 * addressBytes;
-    key.writeUInt16LE((isSourceFirst ? sourcePort : destinationPort) & 0xffff, at);
-    key.writeUInt16LE((isSourceFirst ? destinationPort : sourcePort) & 0xffff, at + 2);
-    this.#keyBytes = at + 4;
-    return isSourceFirst;
-  }
-
   #start(key: string, view: PacketView, isSourceFirst: boolean, cut?: Flow): Flow {
     const { flows } = this.#state;
     if (flows.size >= this.#options.flowsMax || !this.#budget.allows(flows.size)) {
@@ -221,53 +175,8 @@ export class FlowTable {
         if (--room === 0) break;
       }
     }
-    const wasReversed = cut === undefined ? isAnswer(view) && !isToGroup(view) : isSourceFirst !== cut.isClientFirst; // prettier-ignore
-    // ICMP has a type and a code for ports: of a reply, the type it would have been asked with.
-    const isSwapped = wasReversed && !isIcmp(view);
-    const source = addressOf(view, true);
-    const destination = addressOf(view, false);
-    const uid = hash('sha1', Buffer.from(`${key}${view.timeUs.toFixed(3)}`, 'latin1'), 'base64url');
-    const client = wasReversed ? destination : source;
-    const server = wasReversed ? source : destination;
-    const serverPort = isSwapped ? view.sourcePort : view.destinationPort;
-    const doorway = view.isIp
-      ? `${server} ${view.protocol} ${serverPort}`
-      : `${server} ethernet ${view.frame.etherType}`;
-    const flow: Flow = {
-      key,
-      uid: `C${uid.replaceAll(/[-_]/g, 'x').slice(0, 17)}`,
-      row: this.#slab.take(),
-      startUs: view.timeUs,
-      lastUs: view.timeUs,
-      placedUs: this.#state.clockUs,
-      protocol: view.isIp ? view.protocol : -1,
-      etherType: view.isIp ? -1 : view.frame.etherType,
-      vlan: view.frame.vlanId,
-      tunnelDepth: view.tunnelDepth,
-      client,
-      server,
-      line: `${client} ${doorway}`,
-      doorway,
-      clientPort: isSwapped ? view.destinationPort : requestType(view),
-      serverPort,
-      isClientFirst: isSourceFirst !== wasReversed,
-      clientState: 0,
-      serverState: 0,
-      history: wasReversed ? '^' : '',
-      wasReversed,
-      service: '',
-      // Its client asked already, in the part before.
-      memory: cut !== undefined && (!cut.wasReversed || cut.memory['asked'] === true) ? { asked: true } : {},
-      facts: {},
-      actions: {},
-      exceptions: 0,
-      violations: 0,
-      slices: [],
-      fragments: 0,
-      ending: '',
-      alerts: [],
-      scores: {},
-    };
+    const flow = openFlow(key, view, isSourceFirst, cut, this.clockUs);
+    flow.row = this.#slab.take();
     flows.set(key, flow);
     this.#budget.count(1);
     this.counters.flows++;
@@ -278,69 +187,36 @@ export class FlowTable {
   #isOver(flow: Flow, view: PacketView): boolean {
     if (this.#isSilent(flow, view.timeUs)) return true;
     if (view.timeUs - flow.startUs > this.#options.durationUsMax) return true;
+    if (flow.ending !== 'closed') return false;
     const isOpening = view.protocol === PROTO_TCP && (view.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
-    return isOpening && flow.ending === 'closed';
+    return isOpening || view.timeUs - flow.lastUs > LINGER_US;
   }
 
   #isSilent(flow: Flow, nowUs: number): boolean {
     return nowUs - flow.lastUs > this.#options.idleUs;
   }
 
-  #followTcp(flow: Flow, view: PacketView): void {
-    const { tcpFlags: flags } = view;
-    let bits = 0;
-    let letter = '';
-    if ((flags & TCP_SYN) !== 0) {
-      bits |= (flags & TCP_ACK) !== 0 ? SENT_SYN_ACK : SENT_SYN;
-      letter += (flags & TCP_ACK) !== 0 ? 'h' : 's';
-    } else if (
-      (flags & TCP_ACK) !== 0 &&
-      view.payloadWireBytes === 0 &&
-      (flags & (TCP_FIN | TCP_RST)) === 0
-    ) {
-      bits |= SENT_ACK;
-      letter += 'a';
-    }
-    if (view.payloadWireBytes > 0) {
-      bits |= SENT_DATA;
-      letter += 'd';
-    }
-    if ((flags & TCP_FIN) !== 0) {
-      bits |= SENT_FIN;
-      letter += 'f';
-    }
-    if ((flags & TCP_RST) !== 0) {
-      bits |= SENT_RST;
-      letter += 'r';
-    }
-    const before = this.isFromClient ? flow.clientState : flow.serverState;
-    if ((before & bits) !== bits && flow.history.length < HISTORY_MAX)
-      flow.history += this.isFromClient ? letter.toUpperCase() : letter;
-    if (this.isFromClient) flow.clientState |= bits;
-    else flow.serverState |= bits;
-    const bothFin = (flow.clientState & flow.serverState & SENT_FIN) !== 0;
-    const anyReset = ((flow.clientState | flow.serverState) & SENT_RST) !== 0;
-    if ((bothFin || anyReset) && flow.ending === '') {
-      flow.ending = 'closed';
-      this.#state.closing.set(flow.key, this.#state.clockUs);
-    }
+  #keepPlace(flow: Flow): void {
+    if (this.clockUs - flow.placedUs >= ORDER_SLACK_US) this.#place(flow);
   }
 
-  #keepPlace(flow: Flow): void {
-    const { flows, clockUs } = this.#state;
-    if (clockUs - flow.placedUs < ORDER_SLACK_US) return;
+  /** To the end of the order of silence. */
+  #place(flow: Flow): void {
+    const { flows } = this.#state;
     flows.delete(flow.key);
     flows.set(flow.key, flow);
-    flow.placedUs = clockUs;
+    flow.placedUs = this.clockUs;
   }
 
   /** Ends what was silent for long enough, and what was closed. */
   #expire(): void {
-    const { flows, closing, clockUs } = this.#state;
+    const { flows, closing } = this.#state;
+    const { clockUs } = this;
     if (clockUs - this.#state.expiredUs < EXPIRE_US) return;
     this.#state.expiredUs = clockUs;
     for (const [key, closedUs] of closing) {
-      if (clockUs - closedUs < LINGER_US) break;
+      // Closed in a future that nobody else has seen: that is as good as over.
+      if (Math.abs(clockUs - closedUs) < LINGER_US) break;
       closing.delete(key);
       const flow = flows.get(key);
       if (flow !== undefined && flow.ending === 'closed') this.#end(flow, 'closed');
@@ -349,8 +225,19 @@ export class FlowTable {
     const silentUs = this.#options.idleUs + ORDER_SLACK_US;
     for (const flow of flows.values()) {
       if (clockUs - flow.placedUs <= silentUs) break;
-      this.#end(flow, 'idle');
+      // The first packet after a long pause of all came before the clock went on.
+      if (Math.abs(clockUs - flow.lastUs) > this.#options.idleUs) this.#end(flow, 'idle');
+      else this.#place(flow);
     }
+  }
+
+  /** The time was wrong that flows took their places by: from now on they are silent. */
+  #turnBack(): void {
+    const { flows, closing } = this.#state;
+    const { clockUs } = this;
+    for (const flow of flows.values()) flow.placedUs = Math.min(flow.placedUs, clockUs);
+    for (const [key, closedUs] of closing) closing.set(key, Math.min(closedUs, clockUs));
+    this.#state.expiredUs = Math.min(this.#state.expiredUs, clockUs);
   }
 
   #end(flow: Flow, ending: Flow['ending']): void {
@@ -372,69 +259,4 @@ export class FlowTable {
 function isLinkFlow(view: PacketView): boolean {
   const { frame } = view;
   return frame.kind === FRAME_OTHER && frame.linkSourceOffset !== -1 && frame.etherType !== -1;
-}
-
-/** Whether a first packet is the answer to one that was not seen: then its sender is the server. */
-function isAnswer(view: PacketView): boolean {
-  if (view.protocol === PROTO_TCP) {
-    if ((view.tcpFlags & TCP_SYN) !== 0) return (view.tcpFlags & TCP_ACK) !== 0;
-  } else if (isIcmp(view)) return requestType(view) !== view.sourcePort;
-  else if (view.protocol !== 17) return false;
-  if (view.sourcePort === -1) return false;
-  // In the middle of a conversation the registered port is the server's; where both are or none is, what is said tells.
-  const isService = isServicePort(view.sourcePort);
-  if (isService !== isServicePort(view.destinationPort))
-    return isService && !isRpcCall(view.bytes, view.payloadOffset, view.payloadEnd, view.protocol === PROTO_TCP); // prettier-ignore
-  return view.payloadEnd > view.payloadOffset && speakerOf(view.bytes, view.payloadOffset, view.payloadEnd) === ANSWERS; // prettier-ignore
-}
-
-/** Linux's cooked captures know who sent a frame and not to whom. */
-const NO_MAC = '00:00:00:00:00:00';
-
-/** A group asks for nothing: what is sent to it is never an answer. */
-function isToGroup(view: PacketView): boolean {
-  if (!view.isIp) return false;
-  const first = view.bytes[view.inner.destinationOffset] as number;
-  return view.inner.addressBytes === 16 ? first === 0xff : (first >= 224 && first < 240) || first === 255;
-}
-
-/** Ports beyond the well-known ones that are servers' on plants' networks. */
-const SERVICE_PORTS: ReadonlySet<number> = new Set([
-  1089, 1090, 1091, 1433, 1521, 1720, 1723, 1883, 1911, 2049, 2222, 2404, 3128, 3268, 3269, 3306, 3389, 4840, 4841, 5060, 5061,
-  5222, 5432, 5450, 5671, 5672, 5900, 5985, 5986, 6379, 6443, 8000, 8080, 8086, 8443, 8883, 8888, 9092, 9100, 9200, 9600, 11211,
-  18245, 20000, 27017, 34962, 34963, 34964, 34980, 44818, 47808, 48898,
-]); // prettier-ignore
-
-function isServicePort(port: number): boolean {
-  return (port >= 0 && port < 1024) || SERVICE_PORTS.has(port);
-}
-
-function addressOf(view: PacketView, isSource: boolean): string {
-  const { bytes, frame, inner } = view;
-  if (view.isIp)
-    return formatAddress(
-      bytes,
-      isSource ? inner.sourceOffset : inner.destinationOffset,
-      inner.addressBytes as 4 | 16,
-    );
-  const at = isSource ? frame.linkSourceOffset : frame.linkDestinationOffset;
-  return at === -1 ? NO_MAC : formatMac(bytes, at);
-}
-
-function isIcmp(view: PacketView): boolean {
-  return view.protocol === PROTO_ICMP || view.protocol === PROTO_ICMPV6;
-}
-
-/** For an ICMP reply the type of its request; any other packet's source port as it is. */
-function requestType(view: PacketView): number {
-  const { protocol, sourcePort: type } = view;
-  if (protocol === PROTO_ICMP)
-    return type === 0 ? 8 : type === 14 ? 13 : type === 16 ? 15 : type === 18 ? 17 : type;
-  if (protocol === PROTO_ICMPV6) return type === 129 ? 128 : type === 136 ? 135 : type === 134 ? 133 : type;
-  return type;
-}
-
-/** `offset` -1: an address that is not in the frame is all zeros. */
-function copy(to: Uint8Array, at: number, from: Uint8Array, offset: number, count: number): void {
-  for (let i = 0; i < count; i++) to[at + i] = offset === -1 ? 0 : (from[offset + i] as number);
 }

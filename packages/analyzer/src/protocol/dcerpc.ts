@@ -16,14 +16,14 @@ import {
   NOT_OURS,
   createOperation,
   resetOperation,
-  type Action,
   type Dissector,
   type Memory,
   type Operation,
   type Sink,
 } from './dissector.ts';
-import { recall, remember } from './memo.ts';
+import { ACTIONS, FEATURES_PREFIX, INTERFACES } from './dcerpc-interfaces.ts';
 import { tellOddArguments } from './dcerpc-oddity.ts';
+import { recall, remember } from './memo.ts';
 import { tellNtlm } from './ntlmssp.ts';
 
 const HEADER_BYTES = 16;
@@ -41,87 +41,6 @@ const FLAG_FIRST = 1;
 const CONTEXT_BYTES = 24;
 const TRANSFER_BYTES = 20;
 const CONTEXTS_MAX = 8;
-
-const INTERFACES: ReadonlyMap<string, string> = new Map([
-  ['e1af8308-5d1f-11c9-91a4-08002b14a0fa', 'epm'],
-  ['afa8bd80-7d8a-11c9-bef4-08002b102989', 'mgmt'],
-  ['367abb81-9844-35f1-ad32-98f038001003', 'svcctl'],
-  ['12345778-1234-abcd-ef00-0123456789ac', 'samr'],
-  ['12345778-1234-abcd-ef00-0123456789ab', 'lsarpc'],
-  ['3919286a-b10c-11d0-9ba8-00c04fd92ef5', 'dssetup'],
-  ['e3514235-4b06-11d1-ab04-00c04fc2dcd2', 'drsuapi'],
-  ['338cd001-2244-31f1-aaaa-900038001003', 'winreg'],
-  ['1ff70682-0a51-30e8-076d-740be8cee98b', 'atsvc'],
-  ['86d35949-83c9-4044-b424-db363231fd0c', 'ITaskSchedulerService'],
-  ['4b324fc8-1670-01d3-1278-5a47bf6ee188', 'srvsvc'],
-  ['6bffd098-a112-3610-9833-46c3f87e345a', 'wkssvc'],
-  ['6bffd098-a112-3610-9833-012892020162', 'browser'],
-  ['12345678-1234-abcd-ef00-01234567cffb', 'netlogon'],
-  ['12345678-1234-abcd-ef00-0123456789ab', 'spoolss'],
-  ['76f03f96-cdfd-44fc-a22c-64950a001209', 'IRemoteWinspool'],
-  ['82273fdc-e32a-18c3-3f78-827929dc23ea', 'eventlog'],
-  ['f6beaff7-1e19-4fbb-9f8f-b89e2018337c', 'eventlog6'],
-  ['c681d488-d850-11d0-8c52-00c04fd90f7e', 'efsrpc'],
-  ['df1941c5-fe89-4e79-bf10-463657acf44d', 'efsrpc'],
-  ['4fc742e0-4a10-11cf-8273-00aa004ae673', 'netdfs'],
-  ['a8e0653c-2744-4389-a61d-7373df8b2292', 'FileServerVssAgent'],
-  ['3dde7c30-165d-11d1-ab8f-00805f14db40', 'BackupKey'],
-  ['50abc2a4-574d-40b3-9d66-ee4fd5fba076', 'dnsserver'],
-  ['894de0c0-0d55-11d3-a322-00c04fa321a1', 'initshutdown'],
-  ['8d9f4e40-a03d-11ce-8f69-08003e30051b', 'pnp'],
-  ['300f3532-38cc-11d0-a3f0-0020af6b0add', 'trkwks'],
-  ['91ae6020-9e3c-11cf-8d7c-00aa00c091be', 'icertpassage'],
-  ['4d9f4ab8-7d1c-11cf-861e-0020af6e7c57', 'IActivation'],
-  ['000001a0-0000-0000-c000-000000000046', 'ISystemActivator'],
-  ['99fcfec4-5260-101b-bbcb-00aa0021347a', 'IObjectExporter'],
-  ['00000131-0000-0000-c000-000000000046', 'IRemUnknown'],
-  ['00000143-0000-0000-c000-000000000046', 'IRemUnknown2'],
-  ['00020400-0000-0000-c000-000000000046', 'IDispatch'],
-  ['9556dc99-828c-11cf-a37e-00aa003240c7', 'IWbemServices'],
-  ['f309ad18-d86a-11d0-a075-00c04fb68820', 'IWbemLevel1Login'],
-  ['d4781cd6-e5d3-44df-ad94-930efe48a887', 'IWbemLoginClientID'],
-  ['027947e1-d731-11ce-a357-000000000001', 'IEnumWbemClassObject'],
-  ['1c1c45ee-4395-11d2-b60b-00104b703efd', 'IWbemFetchSmartEnum'],
-  ['423ec01e-2e35-11d2-b604-00104b703efd', 'IWbemWCOSmartEnum'],
-]);
-
-/** Offered beside a real interface to ask for optional features: any 16 bytes that begin so. */
-const FEATURES_PREFIX = '6cb71c2c-9812-4540-';
-
-/** Operations that do something to the host; all others are `other`. */
-const ACTIONS: ReadonlyMap<string, Action> = new Map<string, Action>([
-  ['epm:2', 'discover'],
-  ['epm:3', 'discover'],
-  ['IObjectExporter:5', 'discover'],
-  ['samr:6', 'discover'],
-  ['samr:11', 'discover'],
-  ['samr:13', 'discover'],
-  ['srvsvc:12', 'discover'],
-  ['srvsvc:15', 'discover'],
-  ['wkssvc:2', 'discover'],
-  ['drsuapi:3', 'read'],
-  ['winreg:17', 'read'],
-  ['samr:58', 'write'],
-  ['netlogon:30', 'write'],
-  ['winreg:22', 'write'],
-  ['svcctl:1', 'control'],
-  ['svcctl:2', 'control'],
-  ['svcctl:11', 'control'],
-  ['svcctl:12', 'control'],
-  ['svcctl:19', 'control'],
-  ['svcctl:24', 'control'],
-  ['svcctl:31', 'control'],
-  ['svcctl:44', 'control'],
-  ['atsvc:0', 'control'],
-  ['ITaskSchedulerService:1', 'control'],
-  ['ITaskSchedulerService:12', 'control'],
-  ['initshutdown:0', 'control'],
-  ['initshutdown:2', 'control'],
-  ['IActivation:0', 'control'],
-  ['ISystemActivator:3', 'control'],
-  ['ISystemActivator:4', 'control'],
-  ['IWbemServices:24', 'control'],
-]);
 
 const FAULTS: ReadonlyMap<number, string> = new Map([
   [5, 'access-denied'],

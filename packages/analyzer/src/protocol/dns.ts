@@ -4,11 +4,10 @@
  *   0 id (2)   2 flags (2)   4 questions (2)   6 answers (2)   8 authorities (2)   10 additional (2)   12 questions, records
  *   question: name, type (2), class (2)      record: name, type (2), class (2), time to live (4), length (2), data
  *
- * A name is labels with their lengths, ended by an empty one or by a pointer to an earlier place. Over TCP two bytes of length
- * stand in front, which is a dissector of its own: a message cannot say by itself which of the two it is.
+ * Over TCP two bytes of length stand in front, which is a dissector of its own: a message cannot say by itself which of the two it is.
  */
 import { formatAddress } from '@tapline/shared/packet/ip-address.ts';
-import { be16, text } from './byte-reader.ts';
+import { be16 } from './byte-reader.ts';
 import {
   NEED_MORE,
   NOT_OURS,
@@ -19,11 +18,8 @@ import {
   type Operation,
   type Sink,
 } from './dissector.ts';
+import { DNS_HEADER_BYTES, name, netbiosName, readName } from './dns-name.ts';
 
-const HEADER_BYTES = 12;
-const NAME_BYTES_MAX = 255;
-/** A name has at most 127 labels; each pointer leads to at least one of them. */
-const HOPS_MAX = 32;
 /** Multicast queries ask many things at once; more than these are not told. */
 const QUESTIONS_MAX = 32;
 
@@ -82,9 +78,6 @@ const RESPONSE_CODES: readonly string[] = [
 /** Characters of the end of a name that is too long to be told whole. */
 const NAME_END = 40;
 
-/** Where reading a name ended; `next` is -1 for a name that cannot be read. */
-const name = { text: '', next: -1, fault: '' };
-
 export const dns: Dissector = {
   name: 'dns',
   tcpPorts: [],
@@ -92,10 +85,10 @@ export const dns: Dissector = {
   etherTypes: [],
 
   looksLike(bytes, at, end) {
-    if (end - at < HEADER_BYTES + 6 || (be16(bytes, at + 2) & 0xfe4f) !== 0) return false;
+    if (end - at < DNS_HEADER_BYTES + 6 || (be16(bytes, at + 2) & 0xfe4f) !== 0) return false;
     if (be16(bytes, at + 4) !== 1 || be16(bytes, at + 6) !== 0 || be16(bytes, at + 8) !== 0) return false;
     const additional = be16(bytes, at + 10);
-    readName(bytes, at, at + HEADER_BYTES, end);
+    readName(bytes, at, at + DNS_HEADER_BYTES, end);
     if (additional > 1 || !/^[\w-]+(\.[\w-]+)+$/.test(name.text) || name.next < 0) return false;
     const rest = end - name.next - 4;
     return rest >= 0 && (additional === 0 ? rest === 0 : rest >= 11) && be16(bytes, name.next + 2) === 1;
@@ -115,7 +108,7 @@ export const dnsOverTcp: Dissector = {
   messageBytes(bytes, at, end) {
     if (end - at < 2) return NEED_MORE;
     const length = be16(bytes, at);
-    return length < HEADER_BYTES ? NOT_OURS : 2 + length;
+    return length < DNS_HEADER_BYTES ? NOT_OURS : 2 + length;
   },
 
   dissect({ bytes, at, end }, sink) {
@@ -146,7 +139,7 @@ function dissectDns(
   isNetbios: boolean,
   sink: Sink,
 ): void {
-  if (end - at < HEADER_BYTES) {
+  if (end - at < DNS_HEADER_BYTES) {
     sink.violation('message shorter than its header');
     return;
   }
@@ -157,7 +150,7 @@ function dissectDns(
   const isResponse = (flags & 0x8000) !== 0;
   const opcode = (flags >> 11) & 15;
   const isTruncated = (flags & 0x0200) !== 0;
-  if (!isTruncated && questions * 5 + records * 11 > end - at - HEADER_BYTES)
+  if (!isTruncated && questions * 5 + records * 11 > end - at - DNS_HEADER_BYTES)
     sink.violation('more questions and records than the message can hold');
   resetOperation(operation);
   operation.isResponse = isResponse;
@@ -176,7 +169,7 @@ function dissectDns(
     sink.operation(operation);
     return;
   }
-  let next = at + HEADER_BYTES;
+  let next = at + DNS_HEADER_BYTES;
   for (let i = 0; i < wanted; i++) {
     readName(bytes, at, next, end);
     if (name.fault !== '') sink.violation(name.fault);
@@ -203,7 +196,7 @@ function dissectDns(
 /** IPv4 addresses that the answers of a message name, as text, in their order; empty for what is no answer, or has none. At most ADDRESSES_MAX. */
 export function answerAddresses(bytes: Uint8Array, at: number, end: number): readonly string[] {
   const found: string[] = [];
-  let next = at + HEADER_BYTES;
+  let next = at + DNS_HEADER_BYTES;
   for (let questions = be16(bytes, at + 4); questions > 0; questions--) {
     readName(bytes, at, next, end);
     if (name.next < 0 || name.next + 4 > end) return [];
@@ -241,8 +234,8 @@ export function answeredHosts(
   // prettier-ignore
   const found: HostAnswer[] = [];
   // A response to a query, without an error.
-  if (end - at < HEADER_BYTES || (be16(bytes, at + 2) & 0xf80f) !== 0x8000) return found;
-  let next = at + HEADER_BYTES;
+  if (end - at < DNS_HEADER_BYTES || (be16(bytes, at + 2) & 0xf80f) !== 0x8000) return found;
+  let next = at + DNS_HEADER_BYTES;
   for (let questions = be16(bytes, at + 4); questions > 0; questions--) {
     readName(bytes, at, next, end);
     if (name.next < 0 || name.next + 4 > end) return found;
@@ -292,69 +285,4 @@ function shown(found: string, isNetbios: boolean): string {
   if (readable.length <= OBJECT_CHARACTERS_MAX) return readable === '' ? '.' : readable;
   // Of a long name both ends: its end says whose it is.
   return `${readable.slice(0, OBJECT_CHARACTERS_MAX - NAME_END - 1)}…${readable.slice(-NAME_END)}`;
-}
-
-/** NetBIOS writes each half of a byte as a letter from A to P; the 16th byte says which service of that name is meant. */
-function netbiosName(found: string): string {
-  if (!/^[A-P]{32}(\.|$)/.test(found)) return found;
-  let out = '';
-  let suffix = 0;
-  for (let i = 0; i < 32; i += 2) {
-    const byte = ((found.charCodeAt(i) - 65) << 4) | (found.charCodeAt(i + 1) - 65);
-    if (i === 30) suffix = byte;
-    else out += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0 ? ' ' : '.';
-  }
-  return `${out.trimEnd()}<${suffix.toString(16).padStart(2, '0')}>`;
-}
-
-/** Fills `name` with the name at `at` of the message that begins at `start`. */
-function readName(bytes: Uint8Array, start: number, at: number, end: number): void {
-  name.text = name.fault = '';
-  name.next = -1;
-  let next = -1;
-  let here = at;
-  let hops = 0;
-  let total = 0;
-  for (;;) {
-    if (here >= end) {
-      name.fault = 'name beyond the end of the message';
-      return;
-    }
-    const length = bytes[here] as number;
-    if (length === 0) {
-      name.next = next < 0 ? here + 1 : next;
-      return;
-    }
-    if (length >= 0xc0) {
-      if (here + 2 > end) {
-        name.fault = 'name beyond the end of the message';
-        return;
-      }
-      if (next < 0) next = here + 2;
-      const target = start + (be16(bytes, here) & 0x3fff);
-      // Only backwards, and not too often: otherwise a name could go round for ever.
-      if (target >= here || ++hops > HOPS_MAX) {
-        name.fault = 'name pointer leads nowhere';
-        name.next = next;
-        return;
-      }
-      here = target;
-      continue;
-    }
-    if (length > 63) {
-      name.fault = 'label longer than 63';
-      return;
-    }
-    total += length + 1;
-    if (total > NAME_BYTES_MAX) {
-      name.fault = 'name longer than 255';
-      return;
-    }
-    if (here + 1 + length > end) {
-      name.fault = 'name beyond the end of the message';
-      return;
-    }
-    name.text += (name.text === '' ? '' : '.') + text(bytes, here + 1, here + 1 + length, 63);
-    here += 1 + length;
-  }
 }

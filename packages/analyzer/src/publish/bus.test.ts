@@ -1,26 +1,16 @@
+/** The bus: what subscribers hear, what late ones can ask for, and that nobody who does not read holds it up. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Context, Dealer, Request, Subscriber, curveKeyPair } from 'zeromq';
+import { Context, Dealer } from 'zeromq';
 import { OperatingError } from '@tapline/shared/base/errors.ts';
 import { AlertStore } from './alert-store.ts';
-import { Bus, type BusOptions } from './bus.ts';
-import { readClientKeys, readKeyPair, writeKeyPair, z85 } from './curve-keys.ts';
+import { decodeReplayResponse, encodeReplayRequest, type ReplayResponse } from './envelope.ts';
 import {
-  decodeEnvelope,
-  decodeReplayResponse,
-  encodeReplayRequest,
-  type Envelope,
-  type ReplayResponse,
-} from './envelope.ts';
-import {
-  recordEvents,
-  removeTemporaryDirectories,
   sampleAlert,
   sampleRecord,
   sampleRecords,
@@ -28,118 +18,9 @@ import {
   until,
 } from './publish-test-support.ts';
 import { recordOf } from './publisher.ts';
+import { ask, closeAll, closers, joined, openBus, subscribe } from './bus-testing.ts';
 
-const LOOPBACK = { host: '127.0.0.1', port: 0 };
-const closers: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  removeTemporaryDirectories();
-});
-
-interface Keys {
-  readonly directory: string;
-  readonly curve: { readonly key: string; readonly clients: string };
-  readonly server: { readonly publicKey: string; readonly secretKey: string };
-}
-
-function serverKeys(): Keys {
-  const directory = temporaryDirectory();
-  const clients = join(directory, 'clients');
-  mkdirSync(clients);
-  const key = join(directory, 'server.key');
-  const server = curveKeyPair();
-  writeKeyPair({ secret: key, public: join(directory, 'server.pub') }, 'server', server);
-  return { directory, curve: { key, clients }, server };
-}
-
-function admit(keys: Keys, name: string): { publicKey: string; secretKey: string } {
-  const pair = curveKeyPair();
-  writeKeyPair(
-    { secret: join(keys.directory, `${name}.key`), public: join(keys.curve.clients, `${name}.pub`) },
-    name,
-    pair,
-  );
-  return pair;
-}
-
-async function openBus(
-  fields: Partial<BusOptions> = {},
-  store: AlertStore | null = null,
-): Promise<{ bus: Bus; events: ReturnType<typeof recordEvents> }> {
-  const events = recordEvents();
-  const note = (kind: string) => (what: object) => {
-    events.log.push([kind, { ...what }]);
-  };
-  const bus = new Bus(
-    { agent: 'soc-1', listen: LOOPBACK, replay: LOOPBACK, curve: null, ...fields },
-    {
-      events: { ...events, refused: note('refused'), replayFailed: note('replayFailed') },
-      replay: (from, limit) => store?.since(from - 1, limit).map(recordOf) ?? [],
-      range: () => store?.range() ?? { first: 0, last: 0 },
-      now: () => 1_767_225_600_000,
-    },
-  );
-  await bus.open();
-  closers.push(() => bus.sink.close(100));
-  return { bus, events };
-}
-
-interface ClientCurve {
-  readonly curveServerKey?: string;
-  readonly curvePublicKey?: string;
-  readonly curveSecretKey?: string;
-}
-
-interface Listener {
-  readonly topics: string[];
-  readonly envelopes: Envelope[];
-  readonly socket: Subscriber;
-}
-
-function subscribe(bus: Bus, curve: ClientCurve = {}, topic = ''): Listener {
-  const socket = new Subscriber({ context: new Context(), linger: 0, reconnectInterval: 50, ...curve });
-  closers.push(() => {
-    socket.close();
-  });
-  const listener: Listener = { topics: [], envelopes: [], socket };
-  socket.subscribe(topic);
-  socket.connect(bus.endpoints.listen);
-  void (async () => {
-    for await (const [name, body] of socket) {
-      const decoded = decodeEnvelope(body ?? Buffer.alloc(0));
-      if (decoded.kind === 'malformed') throw new Error(decoded.reason);
-      listener.topics.push(String(name));
-      listener.envelopes.push(decoded.value);
-    }
-  })();
-  return listener;
-}
-
-/** Subscriptions take effect a moment after the connection: says something until it is heard. */
-async function joined(bus: Bus, listener: Listener): Promise<void> {
-  for (let round = 0; round < 100 && listener.envelopes.length === 0; round++) {
-    bus.sink.publish([sampleRecord(1)]);
-    await sleep(20);
-  }
-  expect(listener.envelopes.length).toBeGreaterThan(0);
-  await sleep(50);
-  listener.envelopes.length = 0;
-  listener.topics.length = 0;
-}
-
-async function ask(bus: Bus, payload: Uint8Array, curve: ClientCurve = {}): Promise<ReplayResponse> {
-  const socket = new Request({ context: new Context(), linger: 0, receiveTimeout: 3000, ...curve });
-  closers.push(() => {
-    socket.close();
-  });
-  socket.connect(bus.endpoints.replay);
-  await socket.send(payload);
-  const [answer] = await socket.receive();
-  const decoded = decodeReplayResponse(answer ?? Buffer.alloc(0));
-  if (decoded.kind === 'malformed') throw new Error(decoded.reason);
-  return decoded.value;
-}
+afterEach(closeAll);
 
 describe('the bus', () => {
   it('sends alerts under their severity and heartbeats under theirs, in order', async () => {
@@ -172,79 +53,6 @@ describe('the bus', () => {
     const listener = subscribe(bus);
     await joined(bus, listener);
     socket.destroy();
-  });
-});
-
-describe('CURVE', () => {
-  it('a listed key receives; a wrong client key, a wrong server key and no key receive nothing, and ZAP counts them', async () => {
-    const keys = serverKeys();
-    const siem = admit(keys, 'siem');
-    const { bus, events } = await openBus({ curve: keys.curve });
-    const stranger = curveKeyPair();
-    const of = (pair: typeof stranger, serverKey: string): ClientCurve => ({ curveServerKey: serverKey, curvePublicKey: pair.publicKey, curveSecretKey: pair.secretKey }); // prettier-ignore
-    const right = subscribe(bus, of(siem, keys.server.publicKey));
-    const wrongs = [
-      subscribe(bus, of(stranger, keys.server.publicKey)),
-      subscribe(bus, of(siem, stranger.publicKey)),
-      subscribe(bus),
-    ];
-    await joined(bus, right);
-    await until(() => bus.zapCounters.refused > 0, 'a refusal');
-    bus.sink.publish(sampleRecords(50, 2));
-    await until(() => right.envelopes.length === 50, 'the alerts');
-    await sleep(300);
-    expect(wrongs.map(({ envelopes }) => envelopes.length)).toEqual([0, 0, 0]);
-    expect(bus.zapCounters.admitted).toBe(1);
-    expect(events.log.find(([kind]) => kind === 'refused')?.[1]).toMatchObject({ key: stranger.publicKey, reason: 'its key is not listed' }); // prettier-ignore
-  });
-
-  it('guards the replay as well', async () => {
-    const keys = serverKeys();
-    const siem = admit(keys, 'siem');
-    const { bus } = await openBus({ curve: keys.curve });
-    const request = encodeReplayRequest({ fromSequence: 1, limit: 10 });
-    const curve = { curveServerKey: keys.server.publicKey, curvePublicKey: siem.publicKey, curveSecretKey: siem.secretKey }; // prettier-ignore
-    expect((await ask(bus, request, curve)).error).toBe('');
-    const stranger = new Request({ context: new Context(), linger: 0, receiveTimeout: 300, ...curve, curvePublicKey: curveKeyPair().publicKey }); // prettier-ignore
-    closers.push(() => {
-      stranger.close();
-    });
-    stranger.connect(bus.endpoints.replay);
-    await stranger.send(request);
-    await expect(stranger.receive()).rejects.toThrow();
-  });
-
-  it('a client that is listed later is admitted after a reload; a list that cannot be read leaves the old', async () => {
-    const keys = serverKeys();
-    const { bus } = await openBus({ curve: keys.curve });
-    const siem = admit(keys, 'siem');
-    const curve = { curveServerKey: keys.server.publicKey, curvePublicKey: siem.publicKey, curveSecretKey: siem.secretKey }; // prettier-ignore
-    const early = subscribe(bus, curve);
-    await until(() => bus.zapCounters.refused > 0, 'a refusal');
-    bus.reopen();
-    writeFileSync(join(keys.curve.clients, 'broken.pub'), 'no key\n');
-    expect(() => {
-      bus.reopen();
-    }).toThrow(/broken\.pub/);
-    // Who was refused does not come again by itself in libzmq: a new connection.
-    early.socket.close();
-    const listener = subscribe(bus, curve);
-    await joined(bus, listener);
-  });
-
-  it('key files: modes, wrong contents, and Z85 as ZeroMQ writes it', () => {
-    const keys = serverKeys();
-    const pair = admit(keys, 'a');
-    expect(readKeyPair(join(keys.directory, 'a.key'))).toEqual(pair);
-    expect([...readClientKeys(keys.curve.clients)]).toEqual([[pair.publicKey, 'a']]);
-    const open = join(keys.directory, 'open.key');
-    writeFileSync(open, `${pair.publicKey}\n${pair.secretKey}\n`, { mode: 0o604 });
-    expect(() => readKeyPair(open)).toThrow(/chmod/);
-    writeFileSync(join(keys.directory, 'short.key'), `${pair.publicKey}\n`, { mode: 0o600 });
-    expect(() => readKeyPair(join(keys.directory, 'short.key'))).toThrow(/public and a secret key/);
-    expect(() => { writeKeyPair({ secret: open, public: `${open}.pub` }, 'x', pair); }).toThrow(/no key was made/); // prettier-ignore
-    // The example of ZeroMQ's RFC 32.
-    expect(z85(Buffer.from('864fd26fb559f75b', 'hex'))).toBe('HelloWorld');
   });
 });
 

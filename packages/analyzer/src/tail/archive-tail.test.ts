@@ -7,7 +7,8 @@ import { encodeFileHeader } from '@tapline/shared/pcap/pcap-writer.ts';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packetsOf, type SeenPacket } from '../../../../tests/support/captured.ts';
-import { ArchiveTail, type Segment, type TailOptions } from './archive-tail.ts';
+import { ArchiveTail, type TailOptions } from './archive-tail.ts';
+import type { Segment } from './followed-segment.ts';
 import { SegmentFollower, createReadBuffer } from './segment-follower.ts';
 
 let directory = '';

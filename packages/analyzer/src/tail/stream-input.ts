@@ -10,7 +10,8 @@ import { RetrySchedule } from '@tapline/shared/base/retry-schedule.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
 import { openCapture, type CaptureFile } from '@tapline/shared/pcap/capture-file.ts';
 import { FILE_HEADER_BYTES } from '@tapline/shared/pcap/format.ts';
-import type { Piece, Segment } from './archive-tail.ts';
+import type { Piece } from './archive-tail.ts';
+import type { Segment } from './followed-segment.ts';
 
 /** A silent stream gives its turn back so often, for checkpoints. */
 const TURN_MS = 1000;

@@ -9,7 +9,8 @@ import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunn
 import type { GroupCommitOptions } from './group-commit.ts';
 import { SensorIntake, type IntakeEvents } from './sensor-intake.ts';
 import type { SensorStore } from './sensor-store.ts';
-import { Session, type SessionCertificate, type SessionEvents, type SessionOptions } from './session.ts';
+import type { SessionEvents } from './session-events.ts';
+import { Session, type SessionCertificate, type SessionOptions } from './session.ts';
 
 export const COMMIT_INTERVAL_MS = 200;
 /** At 100 MB/s this is twelve commits a second. */

@@ -10,45 +10,30 @@
 import type { Duplex } from 'node:stream';
 import { OperatingError, messageOf } from '@tapline/shared/base/errors.ts';
 import { CODEC_NAMES, type CodecName } from '@tapline/shared/tunnel/codec.ts';
-import { decodeAnswer, decodeAnswered } from '@tapline/shared/tunnel/edge-messages.ts';
 import { FrameDecoder } from '@tapline/shared/tunnel/frame-decoder.ts';
 import {
   BATCH_PAYLOAD_BYTES_MAX,
   FRAME_ACK,
-  FRAME_ANSWER,
-  FRAME_ANSWERED,
-  FRAME_BATCH,
-  FRAME_BYE,
-  FRAME_GAP,
-  FRAME_HEARTBEAT,
   FRAME_HELLO,
-  FRAME_LANE,
-  FRAME_REFUSE,
-  FRAME_REPORT,
-  FRAME_TYPE_LAST,
   broken,
   encodeFrame,
   frameTypeName,
   type Frame,
 } from '@tapline/shared/tunnel/frame.ts';
 import {
-  clockOffsetMs,
-  decodeHeartbeat,
   decodeHello,
-  decodeLane,
-  decodeRefuse,
-  decodeReport,
   encodeBye,
   encodeHeartbeat,
   encodeRefuse,
   encodeWelcome,
   type Hello,
-  type Lane,
   type RefuseCode,
 } from '@tapline/shared/tunnel/messages.ts';
 import type { TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { ReadThrottle } from './read-throttle.ts';
 import type { AttachedSession, LanePosition, SensorIntake } from './sensor-intake.ts';
+import type { SessionEvents } from './session-events.ts';
+import { takeFrame, type SessionWays } from './session-frames.ts';
 
 /** A peer that does not read its acknowledgements and heartbeats. 32 bytes each: it must try hard. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
@@ -80,27 +65,6 @@ export interface SessionDependencies {
   readonly events: SessionEvents;
 }
 
-export interface SessionEvents {
-  sessionOpened?(session: {
-    readonly sensor: string;
-    readonly peer: string;
-    readonly hello: Hello;
-    readonly nextSequence: number;
-  }): void;
-  sessionClosed?(session: {
-    readonly sensor: string;
-    readonly peer: string;
-    readonly reason: string;
-    readonly clean: boolean;
-  }): void;
-  /** Before or instead of a session: a stranger, an old version, a full house. */
-  sessionRefused?(refusal: {
-    readonly peer: string;
-    readonly code: RefuseCode;
-    readonly sentence: string;
-  }): void;
-}
-
 export class Session implements AttachedSession {
   readonly peer: string;
   readonly certificate: SessionCertificate | null;
@@ -109,6 +73,7 @@ export class Session implements AttachedSession {
   readonly #clock: TunnelClock;
   readonly #dependencies: SessionDependencies;
   readonly #decoder = new FrameDecoder(false);
+  readonly #ways: SessionWays;
   #state: 'greeting' | 'opening' | 'open' | 'leaving' | 'closed' = 'greeting';
   #intake: SensorIntake | null = null;
   readonly #throttle: ReadThrottle;
@@ -137,6 +102,19 @@ export class Session implements AttachedSession {
       this.#heardAtMs = this.#clock.monotonicMs();
       this.#readOrPause();
     });
+    this.#ways = {
+      wallMs: () => this.#clock.wallMs(),
+      write: (frame) => {
+        this.#write(frame);
+      },
+      acknowledge: (lane, durableSequence) => {
+        this.acknowledge(lane, durableSequence);
+      },
+      leave: () => void this.#leave(),
+      refused: (sentence) => {
+        this.#close(`the forwarder refused: ${sentence}`, false);
+      },
+    };
     this.#heardAtMs = this.#clock.monotonicMs();
     this.closed = new Promise((resolve) => {
       this.#whenClosed = resolve;
@@ -235,41 +213,7 @@ export class Session implements AttachedSession {
       void this.#open(decodeHello(frame));
       return;
     }
-    const intake = this.#intake;
-    if (intake === null) return;
-    switch (frame.type) {
-      case FRAME_BATCH:
-        intake.takeBatch(frame);
-        break;
-      case FRAME_GAP:
-        intake.takeGap(frame);
-        break;
-      case FRAME_LANE:
-        this.#openLane(decodeLane(frame), intake);
-        break;
-      case FRAME_REPORT:
-        intake.report = { ...decodeReport(frame), receivedAtMs: this.#clock.wallMs() };
-        break;
-      case FRAME_ANSWER:
-        intake.edge.answer(decodeAnswer(frame));
-        break;
-      case FRAME_ANSWERED:
-        intake.edge.answered(decodeAnswered(frame));
-        break;
-      case FRAME_HEARTBEAT:
-        this.#heartbeat(frame, intake);
-        break;
-      case FRAME_BYE:
-        void this.#leave(intake);
-        break;
-      case FRAME_REFUSE:
-        this.#close(`the forwarder refused: ${decodeRefuse(frame).sentence}`, false);
-        break;
-      default:
-        if (frame.type >= 1 && frame.type <= FRAME_TYPE_LAST)
-          throw broken('order', `a ${frameTypeName(frame.type)} is out of place`, { type: frame.type });
-        intake.counters.unknownFrames++;
-    }
+    if (this.#intake !== null) takeFrame(frame, this.#intake, this.#ways);
   }
 
   async #open(hello: Hello): Promise<void> {
@@ -316,26 +260,12 @@ export class Session implements AttachedSession {
     this.#handleFrames(null);
   }
 
-  async #leave(intake: SensorIntake): Promise<void> {
+  async #leave(): Promise<void> {
     this.#state = 'leaving';
-    await intake.commit();
+    await this.#intake?.commit();
     if (this.#isClosed()) return;
     this.#socket.end(encodeBye({ reason: 'done' }));
     this.#close('the forwarder said goodbye', true);
-  }
-
-  /** A lane of an earlier life may be all here already: then nothing will be committed that could be acknowledged. */
-  #openLane(lane: Lane, intake: SensorIntake): void {
-    const { durableSequence } = intake.openLane(lane);
-    if (durableSequence >= lane.firstSequence) this.acknowledge(lane.lane, durableSequence);
-  }
-
-  #heartbeat(frame: Frame, intake: SensorIntake): void {
-    const nowMs = this.#clock.wallMs();
-    const { sentAtMs, answers } = decodeHeartbeat(frame);
-    if (answers === undefined)
-      this.#write(encodeHeartbeat({ sentAtMs: nowMs, answers: { sentAtMs, receivedAtMs: nowMs } }));
-    else intake.clockOffsetMs = clockOffsetMs(answers, sentAtMs, nowMs);
   }
 
   #armHeartbeat(): void {

@@ -14,33 +14,19 @@
  */
 import { assert } from '@tapline/shared/base/assert.ts';
 import type { Batch } from '@tapline/shared/packet/batch.ts';
-import { BATCH_BYTES_MAX } from '@tapline/shared/packet/batch.ts';
-import { encodeBye, encodeGap, encodeHello } from '@tapline/shared/tunnel/messages.ts';
-import { nanosecondsText } from '@tapline/shared/tunnel/messages.ts';
-import {
-  capturedBytesOf,
-  encodeBatch,
-  timeSpanOf,
-  type TimeSpan,
-} from '@tapline/shared/tunnel/packet-batch.ts';
+import { encodeBye, encodeHello } from '@tapline/shared/tunnel/messages.ts';
+import { capturedBytesOf } from '@tapline/shared/tunnel/packet-batch.ts';
 import { systemTunnelClock, type TunnelClock } from '@tapline/shared/tunnel/tunnel-clock.ts';
 import { untilDrained } from '../drain-deadline.ts';
-import { GapTally } from '../gap-tally.ts';
 import { RefillMark } from '../refill-mark.ts';
 import { RoomWaiters } from '../room-waiters.ts';
 import { LinkRate } from '../link-rate.ts';
 import { encodeUplinkReport, newUplinkCounters } from '../uplink-counters.ts';
-import {
-  QUEUE_BYTES_MAX,
-  type Uplink,
-  type UplinkDependencies,
-  type UplinkDropReason,
-  type UplinkOptions,
-} from '../uplink.ts';
-import { cutBatch } from './batch-cutter.ts';
+import { QUEUE_BYTES_MAX, type Uplink, type UplinkDependencies, type UplinkOptions } from '../uplink.ts';
 import { DatagramSender } from './datagram-sender.ts';
 import { FrameLine } from './frame-line.ts';
 import { GroupEncoder, type OutgoingDatagram, type OutgoingFrame } from './group-encoder.ts';
+import { OutgoingSequence } from './outgoing-sequence.ts';
 import {
   UDP_BYTES_PER_SECOND,
   encoderOptions,
@@ -56,9 +42,6 @@ const LINGER_MS = 100;
 const BURST_BYTES = 64 * 1024;
 const FAREWELLS = 5;
 const FAREWELL_INTERVAL_MS = 20;
-/** What compression is trusted to do for the next batch, beyond which a group would be far from its size. */
-const RATIO_MAX = 30;
-
 export class UdpTunnelUplink implements Uplink {
   readonly counters = newUplinkCounters();
   readonly #options: UplinkOptions;
@@ -69,13 +52,10 @@ export class UdpTunnelUplink implements Uplink {
   readonly #encoder: GroupEncoder;
   readonly #sender: DatagramSender;
   readonly #room = new RoomWaiters();
-  readonly #gaps = new Map<UplinkDropReason, GapTally>();
   readonly #line = new FrameLine(this.counters);
+  readonly #sequence: OutgoingSequence;
   /** HELLO, REPORT, BYE: they go out with the next block. */
   #controls: OutgoingFrame[] = [];
-  #nextSequence = 1;
-  /** Record bytes per byte of a frame, as the last batch showed. */
-  #ratio = 1;
   #failing = false;
   #state: 'idle' | 'running' | 'draining' | 'closed' = 'idle';
   #finish: (() => void) | null = null;
@@ -92,6 +72,13 @@ export class UdpTunnelUplink implements Uplink {
     this.#mark = new RefillMark(options.queueBytesMax ?? QUEUE_BYTES_MAX);
     const [collector] = options.collectors;
     this.#encoder = new GroupEncoder(encoderOptions(udp, collector.host), this.#clock.wallMs());
+    this.#sequence = new OutgoingSequence(
+      options.compression,
+      this.#encoder,
+      this.#line,
+      this.counters,
+      dependencies.events,
+    );
     this.#sender = new DatagramSender(senderOptions(udp, collector), {
       rate: new LinkRate(
         {
@@ -143,11 +130,10 @@ export class UdpTunnelUplink implements Uplink {
       return false;
     }
     if (this.#options.onFull === 'drop-newest' && !this.hasRoom()) {
-      this.#drop(batch, 'queue-full');
+      this.#sequence.drop(batch, 'queue-full');
       return false;
     }
-    const bytesAim = Math.min(BATCH_BYTES_MAX, Math.floor(this.#encoder.frameBytesAim * this.#ratio));
-    for (const piece of cutBatch(batch, bytesAim)) this.#encode(piece);
+    this.#sequence.push(batch);
     this.#pump();
     return true;
   }
@@ -164,7 +150,7 @@ export class UdpTunnelUplink implements Uplink {
   async drain(deadlineMs: number, hurry?: AbortSignal): Promise<number> {
     if (this.#state === 'closed') return 0;
     assert(this.#state !== 'draining', 'the uplink was drained twice');
-    this.#queueGaps();
+    this.#sequence.queueGaps();
     this.#state = 'draining';
     this.#room.release();
     await untilDrained({ deadlineMs, hurry, clock: this.#clock }, (done) => {
@@ -177,53 +163,6 @@ export class UdpTunnelUplink implements Uplink {
     await this.#sayBye(hurry);
     this.#close();
     return abandoned;
-  }
-
-  /** One group of about the nominal size, or more of them when the batch shrank less than the last. */
-  #encode(batch: Batch): void {
-    this.#queueGaps();
-    const frame = encodeBatch(batch, this.#nextSequence, this.#options.compression);
-    if (!this.#encoder.fits(frame.byteLength)) {
-      if (batch.packetCount === 1) {
-        this.#drop(batch, 'too-large');
-        return;
-      }
-      for (const half of cutBatch(batch, Math.ceil(batch.byteLength / 2))) this.#encode(half);
-      return;
-    }
-    this.#ratio = Math.min(RATIO_MAX, Math.max(1, batch.byteLength / frame.byteLength));
-    const { oldestNs, newestNs } = nanosecondsOf(timeSpanOf(batch));
-    this.#line.push({
-      bytes: frame,
-      sequence: this.#nextSequence++,
-      packetCount: batch.packetCount,
-      standsFor: { packets: batch.packetCount, bytes: capturedBytesOf(batch), oldestNs, newestNs },
-    });
-  }
-
-  #drop(batch: Batch, reason: UplinkDropReason): void {
-    let gap = this.#gaps.get(reason);
-    if (gap === undefined) this.#gaps.set(reason, (gap = new GapTally()));
-    if (gap.packets === 0)
-      this.#dependencies.events.gapBegan?.({ reason, queuedBytes: this.counters.queuedBytes });
-    gap.add(batch.packetCount, capturedBytesOf(batch), timeSpanOf(batch), 0);
-    this.counters.dropped[reason] += batch.packetCount;
-  }
-
-  #queueGaps(): void {
-    for (const [reason, tally] of this.#gaps) {
-      if (tally.packets === 0) continue;
-      const gap = tally.take(reason);
-      const { packets, bytes, fromNs, toNs } = gap;
-      this.#line.push({
-        bytes: encodeGap(gap, this.#nextSequence),
-        sequence: this.#nextSequence++,
-        packetCount: 0,
-        standsFor: { packets, bytes, oldestNs: BigInt(fromNs), newestNs: BigInt(toNs) },
-      });
-      this.counters.gapsReported++;
-      this.#dependencies.events.gapEnded?.(gap);
-    }
   }
 
   #opened(address: string): void {
@@ -259,7 +198,7 @@ export class UdpTunnelUplink implements Uplink {
   #armReport(): void {
     this.#cancelReport = this.#clock.after(this.#options.reportIntervalMs ?? REPORT_INTERVAL_MS, () => {
       // A gap must not wait for the next packet to be reported.
-      if (this.hasRoom()) this.#queueGaps();
+      if (this.hasRoom()) this.#sequence.queueGaps();
       if (this.#controls.length < 2) this.#report(false);
       this.#pump();
       this.#armReport();
@@ -342,11 +281,4 @@ export class UdpTunnelUplink implements Uplink {
     this.#cancelReport();
     this.#sender.close();
   }
-}
-
-function nanosecondsOf(span: TimeSpan): { oldestNs: bigint; newestNs: bigint } {
-  return {
-    oldestNs: BigInt(nanosecondsText(span.oldestSeconds, span.oldestNanoseconds)),
-    newestNs: BigInt(nanosecondsText(span.newestSeconds, span.newestNanoseconds)),
-  };
 }
