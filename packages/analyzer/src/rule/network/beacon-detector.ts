@@ -65,10 +65,10 @@ export function createBeaconDetector(rules: Rules, internal: NetworkList, tell: 
       return;
     }
     const gap = flow.startUs - known.lastUs;
-    // Connections opened together are one call.
-    if (gap < GAP_US_MIN) return;
+    // Connections opened together are one call; one from the future is none.
+    if (gap < GAP_US_MIN && gap > -GAP_US_MAX) return;
     known.lastUs = flow.startUs;
-    if (gap > GAP_US_MAX) {
+    if (Math.abs(gap) > GAP_US_MAX) {
       known.gaps = [];
       known.mean = 0;
       known.startUs = flow.startUs;

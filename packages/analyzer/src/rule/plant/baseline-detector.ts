@@ -106,12 +106,12 @@ export function createBaselineDetector(
       silence.listens(view.timeUs);
       if (flow === null) return;
       const sender = isFromClient ? flow.client : flow.server;
-      if (hosts.has(sender)) silence.hears(sender, view.timeUs);
+      if (hosts.has(sender)) silence.hears(sender);
       else if (isFromClient && flow.wasReversed && flow.memory['client-told'] !== true) {
         flow.memory['client-told'] = true;
         newHost(flow, sender, view.timeUs);
       }
-      silence.check(view.timeUs);
+      silence.check();
     },
 
     operation(flow, operation, nowUs) {

@@ -45,4 +45,15 @@ describe('a device', () => {
     rig.add(noise(4030 * SECOND, 4200 * SECOND));
     expect(silence(rig)).toHaveLength(2);
   });
+
+  it('is not silenced by a packet from the future, nor kept from being missed', () => {
+    const future = polls(other, others, 400 * 86_400 * SECOND, 400 * 86_400 * SECOND + 1);
+    const rig = new Rig({ baseline: watched });
+    rig.add(inOrder(polls(HMI, PLC, 0, 30 * SECOND), noise(0, 30 * SECOND)));
+    rig.add(future.slice(0, 1));
+    rig.add(inOrder(polls(HMI, PLC, 31 * SECOND, 60 * SECOND), noise(31 * SECOND, 60 * SECOND)));
+    expect(silence(rig)).toEqual([]);
+    rig.add(noise(60 * SECOND, 300 * SECOND));
+    expect(silence(rig)).toHaveLength(2);
+  });
 });

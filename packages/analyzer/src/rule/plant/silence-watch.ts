@@ -1,8 +1,9 @@
 /**
  * Devices that fall silent: heard all the time while the baseline was learned, and for longer than ever no more. While nobody at all was heard it was the
- * sensor that was deaf, or the files of that time are missing: that is no device's silence.
+ * sensor that was deaf, or the files of that time are missing: that is no device's silence. Time is what packets agree on: one from the future silences nobody.
  */
 import type { SensorBaseline } from '../../asset/baseline.ts';
+import { createPacketClock, tellTime, type PacketClock } from '../../flow/packet-clock.ts';
 import type { Rules } from '../rule-file.ts';
 import type { Tell } from '../tell.ts';
 
@@ -18,9 +19,9 @@ export interface SilenceWatch {
   /** Any packet, before anything else is told of it: the sensor hears. */
   listens(timeUs: number): void;
   /** A packet of a host of the baseline. */
-  hears(address: string, timeUs: number): void;
+  hears(address: string): void;
   /** Looks now and then who has not been heard. */
-  check(timeUs: number): void;
+  check(): void;
   readonly state: Record<string, unknown>;
 }
 
@@ -32,29 +33,37 @@ export function createSilenceWatch(
   const rule = rules.baseline_silent_device;
   /** When a host was heard last. */
   const heard = new Map<string, number>();
-  /** `last`: of all packets; `checked`: when it was looked last. */
-  const clock = new Map<string, number>();
+  /** One, of the sensor; in a map, as what is kept is. */
+  const clocks = new Map<'sensor', PacketClock & { checkedUs: number }>([
+    ['sensor', { ...createPacketClock(), checkedUs: 0 }],
+  ]);
+  const clock = (): PacketClock & { checkedUs: number } =>
+    clocks.get('sensor') as PacketClock & { checkedUs: number };
 
   return {
-    state: { heard, clock },
+    state: { heard, clocks },
 
     listens(timeUs) {
-      const lastUs = clock.get('last') ?? timeUs;
-      if (timeUs - lastUs >= DEAF_US)
-        for (const [address, atUs] of heard) heard.set(address, atUs + timeUs - lastUs);
-      if (timeUs >= lastUs) clock.set('last', timeUs);
+      const now = clock();
+      const beforeUs = now.nowUs;
+      const wasTurnedBack = tellTime(now, timeUs);
+      const gapUs = now.nowUs - beforeUs;
+      if (beforeUs === 0) now.checkedUs = now.nowUs;
+      else if (gapUs >= DEAF_US) for (const [address, atUs] of heard) heard.set(address, atUs + gapUs);
+      if (!wasTurnedBack) return;
+      now.checkedUs = now.nowUs;
+      for (const address of heard.keys()) heard.set(address, now.nowUs);
     },
 
-    hears(address, timeUs) {
-      heard.set(address, timeUs);
+    hears(address) {
+      heard.set(address, clock().nowUs);
     },
 
-    check(timeUs) {
-      const checkedUs = clock.get('checked') ?? timeUs;
-      if (checkedUs === timeUs) clock.set('checked', checkedUs);
-      if (timeUs - checkedUs < CHECK_US) return;
-      clock.set('checked', timeUs);
-      findSilent(timeUs);
+    check() {
+      const now = clock();
+      if (now.nowUs - now.checkedUs < CHECK_US) return;
+      now.checkedUs = now.nowUs;
+      findSilent(now.nowUs);
     },
   };
 
