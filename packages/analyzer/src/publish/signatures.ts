@@ -106,6 +106,7 @@ const RULES: readonly string[] = [
   'rpc-enumeration',
   'sip-scan',
   'wifi-deauth',
+  'ndp-scan',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

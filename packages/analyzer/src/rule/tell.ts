@@ -18,6 +18,7 @@ const SETTINGS = {
   'dns-unusual-type': 'dns_tunnel',
   'dns-zone-transfer': 'dns_tunnel',
   'nameless-http': 'file_transfer',
+  'ndp-scan': 'arp_scan',
 } as const satisfies Readonly<Record<string, RuleKey>>;
 
 /** A rule as its alerts bear it: `scan-vertical`. */
