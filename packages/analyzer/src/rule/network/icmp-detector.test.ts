@@ -168,6 +168,14 @@ describe('pings that spell something', () => {
     expect(after.add(letters(MESSAGE).slice(10, 17)).finish().rules).toContain('icmp-tunnel');
   });
 
+  it('are told though the other end pings back, and of who spells', () => {
+    const back = (i: number): Packet => ({ timeUs: i * SECOND + 500, frame: icmp(B, A, 8, 0, { payload: Buffer.alloc(56, i) }) }); // prettier-ignore
+    const rig = new Rig().add(letters(MESSAGE).flatMap((packet, i) => [packet, back(i)])).finish();
+    expect(rig.alert('icmp-tunnel')?.evidence).toContain(`from ${A} to ${B}`);
+    const behind = new Rig().add([back(-1), ...letters(MESSAGE)].map((packet) => ({ ...packet, timeUs: packet.timeUs + SECOND }))).finish(); // prettier-ignore
+    expect(behind.alert('icmp-tunnel')?.evidence).toContain(`from ${A} to ${B}`);
+  });
+
   it('do not count twice where a mirror shows each twice', () => {
     const text = MESSAGE.subarray(0, 12);
     const twice = [...text].flatMap((letter, i) => [0, 100].map((later) => ({ ...linuxPing(i, i * SECOND, { 8: letter }), timeUs: i * SECOND + later }))); // prettier-ignore

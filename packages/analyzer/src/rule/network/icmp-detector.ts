@@ -1,7 +1,7 @@
 /**
  * Data carried in pings. An echo reply has to repeat what the request brought (RFC 792): one that says something else is the other end of a tunnel. And
- * requests that bring much, again and again, bring it to somebody, and so do those that bring a letter each. Beside that, what ICMP says about ways: redirects, and advertisements of routers that
- * are an attack.
+ * requests that bring much, again and again, bring it to somebody, and so do those that bring a letter or a word each. Beside that, what ICMP says about
+ * ways: redirects, and advertisements of routers that are an attack.
  */
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../../packet/packet-view.ts';
@@ -111,14 +111,16 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
   }
 
   /** The letters that requests bring one by one; not of one that is seen twice. */
-  function tellText(view: PacketView, flow: Flow, data: number): void {
-    const places = placesOf(flow, be32(view.bytes, view.inner.transportOffset + 4), data, view.timeUs);
+  function tellText(view: PacketView, flow: Flow, data: number, isFromClient: boolean): void {
+    const identity = be32(view.bytes, view.inner.transportOffset + 4);
+    const places = placesOf(flow, isFromClient ? 'letters' : 'lettersBack', identity, data, view.timeUs);
     if (places === null) return;
     const text = spelling(places, view.bytes, view.payloadOffset, view.payloadEnd);
     if (text === null) return;
+    const { client, server } = flow;
     toldOfData(flow, flow, {
       title: 'Pings that spell something',
-      evidence: `${text.letters} echo requests in a row from ${flow.client} to ${flow.server} brought a letter each in byte ${text.place} of their data, ${text.different} different ones`,
+      evidence: `${text.letters} echo requests in a row from ${isFromClient ? client : server} to ${isFromClient ? server : client} brought a letter each in byte ${text.place} of their data, ${text.different} different ones`,
       timeUs: view.timeUs,
     });
   }
@@ -136,21 +138,27 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
     });
   }
 
-  /** Where the flow's letters are counted, from its second request on; null for the first, and for one that is seen again. */
-  function placesOf({ memory }: Flow, identity: number, data: number, timeUs: number): number[] | null {
+  /** Where the flow's letters of one direction are counted, from its second request on; null for the first, and for one that is seen again. */
+  function placesOf(
+    { memory }: Flow,
+    name: 'letters' | 'lettersBack',
+    identity: number,
+    data: number,
+    timeUs: number,
+  ): number[] | null {
     const pending = memory['pings'] as number[] | undefined;
     if (pending === undefined) return null;
     if (pending.at(-2) === identity && pending.at(-1) === data) return null;
-    const isLate = timeUs - ((memory['letterUs'] as number | undefined) ?? timeUs) > rule.within * 1000;
-    if (isLate || memory['letters'] === undefined) memory['letters'] = newPlaces();
+    const places = (memory[name] ??= newPlaces()) as number[];
+    if (timeUs - ((memory['letterUs'] as number | undefined) ?? timeUs) > rule.within * 1000) places.fill(0);
     memory['letterUs'] = timeUs;
-    return memory['letters'] as number[];
+    return places;
   }
 
   return {
     state: { large, other, lengths, short, commands },
 
-    packet(view, flow) {
+    packet(view, flow, isFromClient) {
       if (flow !== null) tellRouting(view, flow);
       if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6))
         return;
@@ -182,7 +190,7 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
         }
         if (isWhole) {
           const data = print(view);
-          tellText(view, flow, data);
+          tellText(view, flow, data, isFromClient);
           tellCommand(view, flow);
           remember(flow, be32(view.bytes, at + 4), data);
         }

@@ -21,7 +21,7 @@ const HEADER_BYTES = 20;
 
 export interface RefusalWatch {
   /** An ICMP message "unreachable", of any code. */
-  packet(view: PacketView, flow: Flow): void;
+  packet(view: PacketView, flow: Flow, isFromClient: boolean): void;
   readonly state: Record<string, unknown>;
 }
 
@@ -39,15 +39,16 @@ export function createRefusalWatch(
   return {
     state: { refused },
 
-    packet(view, flow) {
+    packet(view, flow, isFromClient) {
       const code = view.destinationPort;
       if (code !== NO_PROTOCOL && code !== NO_PORT) return;
       const quoted = quotedAt(view);
       if (quoted === -1) return;
       const { bytes, timeUs } = view;
       const protocol = bytes[quoted + 9] as number;
-      // Who refuses opened the flow.
-      const { client: server, server: client } = flow;
+      // Who opens a flow of refusals refuses; the other may refuse as well.
+      const client = isFromClient ? flow.server : flow.client;
+      const server = isFromClient ? flow.client : flow.server;
       if (code === NO_PROTOCOL) {
         refusedProtocol(client, server, protocol, flow, timeUs);
         return;
@@ -77,9 +78,9 @@ export function createRefusalWatch(
   };
 }
 
-/** The messages in which `server` says it. */
+/** The messages in which one says it to the other. */
 export function scopeOfRefusals(client: string, server: string): Whose {
-  return { client: server, server: client, protocol: PROTO_ICMP, clientPort: UNREACHABLE };
+  return { pair: [client, server], protocol: PROTO_ICMP, clientPort: UNREACHABLE };
 }
 
 /** Where the refused packet's IP header begins, or -1. Its addresses may be those behind a translation: who is told has sent it. */

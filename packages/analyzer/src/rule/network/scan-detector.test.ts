@@ -207,7 +207,7 @@ describe('a scan of which only the answers are seen', () => {
   it('of protocols is told of who is refused', () => {
     const protocols = (count: number): Packet[] => each(count, (i) => refusal(2, 100 + i, [0, 0], i * 1000));
     const alert = told(protocols(4)).alert('scan-protocol');
-    expect(alert).toMatchObject({ source: SCANNER, destination: TARGET, scope: { client: TARGET, server: SCANNER, clientPort: 3 } }); // prettier-ignore
+    expect(alert).toMatchObject({ source: SCANNER, destination: TARGET, scope: { pair: [SCANNER, TARGET], protocol: 1, clientPort: 3 } }); // prettier-ignore
     expect(told(protocols(3)).rules).toEqual([]);
     expect(told(each(30, (i) => refusal(2, 100, [0, 0], i * 1000))).rules).toEqual([]);
   });
@@ -227,6 +227,13 @@ describe('a scan of which only the answers are seen', () => {
       expect(told(ports(5)).alert('scan-vertical')).toMatchObject({ source: SCANNER, destination: TARGET });
       expect(told(ports(4)).rules).toEqual([]);
     }
+    // He who is refused refuses something himself, first: it is the same flow.
+    const own = { timeUs: 0, frame: icmp(SCANNER, TARGET, 3, 1, { payload: 28 }) };
+    const later = each(5, (i) => refusal(3, 17, [50_000, 100 + i], i * 1000 + 1));
+    expect(told([own, ...later]).alert('scan-vertical')).toMatchObject({
+      source: SCANNER,
+      destination: TARGET,
+    });
     // Unreachable in another way, or of other protocols: nothing was looked for.
     expect(told(each(9, (i) => refusal(1, 17, [50_000, 100 + i], i * 1000))).rules).toEqual([]);
     expect(told(each(9, (i) => refusal(3, 132, [50_000, 100 + i], i * 1000))).rules).toEqual([]);

@@ -74,7 +74,8 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
           fingerprints.oddFlags(flow, view.tcpFlags, isFromClient, view.timeUs);
           return;
         }
-        if (view.protocol === PROTO_ICMP && view.sourcePort === UNREACHABLE) refusals.packet(view, flow);
+        if (view.protocol === PROTO_ICMP && view.sourcePort === UNREACHABLE)
+          refusals.packet(view, flow, isFromClient);
       }
       if (view.protocol === PROTO_ICMPV6 && arpRule.enabled && isOfNeighbours(view))
         sweeps.packet(view, flow);
