@@ -16,6 +16,8 @@ export interface Scope {
   readonly server?: string;
   /** Between these two, whoever opened the flow. */
   readonly pair?: readonly [string, string];
+  /** Of ICMP: the type. */
+  readonly clientPort?: number;
   readonly serverPort?: number;
   readonly protocol?: number;
   readonly service?: string;

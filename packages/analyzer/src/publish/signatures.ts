@@ -107,6 +107,7 @@ const RULES: readonly string[] = [
   'sip-scan',
   'wifi-deauth',
   'scan-few',
+  'ndp-scan',
 ];
 
 export const RULE_NUMBERS: ReadonlyMap<string, number> = new Map(

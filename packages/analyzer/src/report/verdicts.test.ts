@@ -22,6 +22,8 @@ describe('a scope', () => {
       [{ host: '10.0.0.1' }, true],
       [{ host: '10.0.0.2' }, true],
       [{ host: '10.0.0.3' }, false],
+      [{ clientPort: flow.clientPort }, true],
+      [{ clientPort: flow.clientPort + 1 }, false],
       [{ serverPort: 502 }, true],
       [{ serverPort: 503 }, false],
       [{ protocol: 6 }, true],

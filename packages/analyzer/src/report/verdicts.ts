@@ -44,6 +44,7 @@ export function isInScope(record: FlowRecord, scope: Scope): boolean {
   if (scope.host !== undefined && !isOf(record, scope.host)) return false;
   if (scope.pair !== undefined && !isBetween(record, scope.pair)) return false;
   if (scope.server !== undefined && scope.server !== record.server) return false;
+  if (scope.clientPort !== undefined && scope.clientPort !== record.clientPort) return false;
   if (scope.serverPort !== undefined && scope.serverPort !== record.serverPort) return false;
   if (scope.protocol !== undefined && scope.protocol !== record.protocol) return false;
   if (scope.service !== undefined && scope.service !== record.service) return false;

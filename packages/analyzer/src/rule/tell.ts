@@ -19,6 +19,7 @@ const SETTINGS = {
   'dns-zone-transfer': 'dns_tunnel',
   'nameless-http': 'file_transfer',
   'scan-few': 'scan_vertical',
+  'ndp-scan': 'arp_scan',
 } as const satisfies Readonly<Record<string, RuleKey>>;
 
 /** A rule as its alerts bear it: `scan-vertical`. */

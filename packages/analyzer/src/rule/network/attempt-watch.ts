@@ -47,6 +47,8 @@ export interface AttemptWatch {
   /** The server takes part. */
   answered(flow: Flow, nowUs: number): void;
   operation(flow: Flow, operation: Operation): void;
+  /** Whether anything that this client sent to ports of this server was seen lately, whatever became of it. */
+  hasSeen(client: string, server: string, protocol: number, nowUs: number): boolean;
   readonly state: Record<string, unknown>;
 }
 
@@ -103,6 +105,10 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       if (operation.protocol !== 'ftp' || Number.isNaN(operation.value)) return;
       const [from, to] = operation.isResponse ? [flow.client, flow.server] : [flow.server, flow.client];
       agreed.at(`${from} ${to} ${operation.value}`, flow.lastUs);
+    },
+
+    hasSeen(client, server, protocol, nowUs) {
+      return slowPorts.peek(`${client} ${server} ${protocol}`, nowUs) !== undefined;
     },
   };
 
@@ -228,7 +234,12 @@ function isOffer({ protocol, serverPort }: Flow): boolean {
 }
 
 function isTraceroute({ protocol, serverPort: port }: Flow): boolean {
-  return protocol === PROTO_UDP && port >= TRACEROUTE_PORT && port < TRACEROUTE_PORT + TRACEROUTE_PORTS;
+  return protocol === PROTO_UDP && isTraceroutePort(port);
+}
+
+/** Of UDP. */
+export function isTraceroutePort(port: number): boolean {
+  return port >= TRACEROUTE_PORT && port < TRACEROUTE_PORT + TRACEROUTE_PORTS;
 }
 
 function portText({ protocol, serverPort: port }: Flow): string {

@@ -1,7 +1,7 @@
 /**
  * Data carried in pings. An echo reply has to repeat what the request brought (RFC 792): one that says something else is the other end of a tunnel. And
- * requests that bring much, again and again, bring it to somebody. Beside that, what ICMP says about ways: redirects, and advertisements of routers that
- * are an attack.
+ * requests that bring much, again and again, bring it to somebody, and so do those that bring a letter or a word each. Beside that, what ICMP says about
+ * ways: redirects, and advertisements of routers that are an attack.
  */
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../../packet/packet-view.ts';
@@ -11,6 +11,7 @@ import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
 import type { Seen, Tell } from '../tell.ts';
+import { commandOf, newPlaces, spelling } from './ping-text.ts';
 
 /** `ping` brings 32 or 56 bytes; who tries how large packets may be does so a few times. */
 const LARGE_BYTES_MIN = 128;
@@ -21,6 +22,12 @@ const LENGTHS_MIN = 12;
 /** Below that `ping` has no room for the time, and sends the same again and again. */
 const SHORT_BYTES = 16;
 const SHORT_WORDS_MIN = 6;
+/** Whoever types commands thinks in between. */
+const COMMANDS_US = 600_000_000;
+const COMMANDS_MIN = 3;
+/** A number of four bytes with zeros behind it may look like a word of four letters. */
+const COMMAND_LETTERS_MIN = 5;
+const NOBODY: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 const REDIRECT = 5;
 const REDIRECT_V6 = 137;
 const ROUTER_ADVERTISEMENT = 134;
@@ -36,6 +43,8 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
   const other = new KeyedWindows(rule.within * 1000);
   const lengths = new KeyedWindows(rule.within * 1000);
   const short = new KeyedWindows(rule.within * 1000);
+  /** `other`: letters of the longest. */
+  const commands = new KeyedWindows(COMMANDS_US);
 
   function tellRouting(view: PacketView, flow: Flow): void {
     const { bytes, payloadEnd: end, sourcePort: type, protocol, timeUs } = view;
@@ -84,7 +93,7 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
 
   function toldOfData(
     flow: Flow,
-    window: CountedWindow,
+    { startUs: fromUs }: Pick<CountedWindow, 'startUs'>,
     seen: Pick<Seen, 'title' | 'evidence' | 'timeUs'>,
   ): void {
     const { client, server, protocol } = flow;
@@ -97,14 +106,59 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
       protocol: 'icmp',
       group: `${client} ${server}`,
       scope: { pair: [client, server], protocol },
-      fromUs: window.startUs,
+      fromUs,
     });
   }
 
-  return {
-    state: { large, other, lengths, short },
+  /** The letters that requests bring one by one; not of one that is seen twice. */
+  function tellText(view: PacketView, flow: Flow, data: number, isFromClient: boolean): void {
+    const identity = be32(view.bytes, view.inner.transportOffset + 4);
+    const places = placesOf(flow, isFromClient ? 'letters' : 'lettersBack', identity, data, view.timeUs);
+    if (places === null) return;
+    const text = spelling(places, view.bytes, view.payloadOffset, view.payloadEnd);
+    if (text === null) return;
+    const { client, server } = flow;
+    toldOfData(flow, flow, {
+      title: 'Pings that spell something',
+      evidence: `${text.letters} echo requests in a row from ${isFromClient ? client : server} to ${isFromClient ? server : client} brought a letter each in byte ${text.place} of their data, ${text.different} different ones`,
+      timeUs: view.timeUs,
+    });
+  }
 
-    packet(view, flow) {
+  function tellCommand(view: PacketView, flow: Flow): void {
+    const command = commandOf(view.bytes, view.payloadOffset, view.payloadEnd);
+    if (command === '') return;
+    const window = commands.add(flow.line, view.timeUs, command);
+    window.other = Math.max(window.other, command.length);
+    if (window.count < COMMANDS_MIN || memberCount(window) < 2 || window.other < COMMAND_LETTERS_MIN) return;
+    toldOfData(flow, window, {
+      title: 'Pings with a word each',
+      evidence: `${window.count} echo requests brought ${memberCount(window)} different words and hardly anything else from ${flow.client} to ${flow.server} in ${seconds(window, view.timeUs)}`,
+      timeUs: view.timeUs,
+    });
+  }
+
+  /** Where the flow's letters of one direction are counted, from its second request on; null for the first, and for one that is seen again. */
+  function placesOf(
+    { memory }: Flow,
+    name: 'letters' | 'lettersBack',
+    identity: number,
+    data: number,
+    timeUs: number,
+  ): number[] | null {
+    const pending = memory['pings'] as number[] | undefined;
+    if (pending === undefined) return null;
+    if (pending.at(-2) === identity && pending.at(-1) === data) return null;
+    const places = (memory[name] ??= newPlaces()) as number[];
+    if (timeUs - ((memory['letterUs'] as number | undefined) ?? timeUs) > rule.within * 1000) places.fill(0);
+    memory['letterUs'] = timeUs;
+    return places;
+  }
+
+  return {
+    state: { large, other, lengths, short, commands },
+
+    packet(view, flow, isFromClient) {
       if (flow !== null) tellRouting(view, flow);
       if (!rule.enabled || flow === null || (view.protocol !== PROTO_ICMP && view.protocol !== PROTO_ICMPV6))
         return;
@@ -112,6 +166,7 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
       const isRequest = REQUESTS.has(view.sourcePort);
       if ((!isRequest && !REPLIES.has(view.sourcePort)) || at === -1 || view.payloadOffset < at + 8) return;
       const bytes = view.payloadEnd - view.payloadOffset;
+      if (NOBODY.has(flow.client) || NOBODY.has(flow.server)) return;
       // What was not captured cannot be compared.
       if (bytes <= 0 || bytes < view.payloadWireBytes) return;
       // On its way back the same data may be cut elsewhere.
@@ -133,7 +188,12 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
               timeUs: view.timeUs,
             });
         }
-        if (isWhole) remember(flow, be32(view.bytes, at + 4), print(view));
+        if (isWhole) {
+          const data = print(view);
+          tellText(view, flow, data, isFromClient);
+          tellCommand(view, flow);
+          remember(flow, be32(view.bytes, at + 4), data);
+        }
         if (bytes < LARGE_BYTES_MIN) return;
         const window = large.add(flow.line, view.timeUs);
         window.other += bytes;

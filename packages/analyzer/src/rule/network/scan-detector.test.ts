@@ -1,7 +1,9 @@
 /** What is a scan and what is not: answers take attempts back, slow ones are seen, groups and middles of connections do not count. */
+import { deserialize, serialize } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import { Rig } from '../../engine-testing.ts';
 import { arp, icmp, ip, tcp, udp, type Packet } from '../../packet/frame-testing.ts';
+import { advertisement, solicitation } from '../control/control-frames-testing.ts';
 import { connection, knock, refused } from '../traffic-testing.ts';
 
 const SECOND = 1_000_000;
@@ -174,5 +176,119 @@ describe('a scan', () => {
     const packets = each(5, (i) => ({ timeUs: i, frame: tcp('[fd00::1]:5000', `[fd00::2]:${1 + i}`, 'S') }));
     const rig = new Rig({ rules }).add(packets).finish();
     expect(rig.alert('scan-vertical')).toMatchObject({ source: 'fd00::1', destination: 'fd00::2' });
+  });
+});
+
+describe('neighbours of IPv6', () => {
+  const MAC = '02:00:00:00:00:0a';
+  const asked = (i: number, everyUs: number, from = 'fd00::1'): Packet => ({ timeUs: i * everyUs, frame: solicitation(MAC, from, `fd00::${100 + i}`) }); // prettier-ignore
+  const told = (packets: readonly Packet[], arp_scan = { hosts: 5 }): Rig => new Rig({ rules: { arp_scan } }).add(packets).finish(); // prettier-ignore
+
+  it('that one host asks for one after the other are a scan, and it is about what he asks', () => {
+    const rig = told(each(5, (i) => asked(i, 1000)));
+    expect(rig.alert('ndp-scan')).toMatchObject({ source: 'fd00::1', scope: { client: 'fd00::1', protocol: 58, clientPort: 135 } }); // prettier-ignore
+    expect(told(each(4, (i) => asked(i, 1000))).rules).not.toContain('ndp-scan');
+  });
+
+  it('are none where it takes its time, asks for the same again, or tries its own address out', () => {
+    expect(told(each(30, (i) => asked(i, 20 * SECOND))).rules).not.toContain('ndp-scan');
+    expect(told(each(30, (i) => ({ ...asked(1, 0), timeUs: i * 1000 }))).rules).not.toContain('ndp-scan');
+    expect(told(each(30, (i) => asked(i, 1000, '::'))).rules).not.toContain('ndp-scan');
+  });
+
+  it('that answer are none: a router finds its hosts', () => {
+    const found = each(30, (i) => [asked(i, 1000), { timeUs: i * 1000 + 300, frame: advertisement(MAC, `fd00::${100 + i}`, 0x60, 'fd00::1') }]); // prettier-ignore
+    expect(told(found).rules).not.toContain('ndp-scan');
+    const others = each(30, (i) => [asked(i, 1000), { timeUs: i * 1000 + 300, frame: advertisement(MAC, `fd00::${100 + i}`, 0x60, 'fd00::2') }]); // prettier-ignore
+    expect(told(others).rules).toContain('ndp-scan');
+  });
+
+  it('are counted on behind a snapshot', () => {
+    const before = new Rig({ rules: { arp_scan: { hosts: 5 } } }).add(each(3, (i) => asked(i, 1000)));
+    const after = new Rig({ rules: { arp_scan: { hosts: 5 } } });
+    after.engine.restore(deserialize(serialize(before.engine.snapshot())));
+    expect(after.add([asked(3, 1000), asked(4, 1000)]).finish().rules).toContain('ndp-scan');
+  });
+
+  it('are not looked at where the rule is off', () => {
+    const rig = new Rig({ rules: { arp_scan: { hosts: 5, enabled: false } } }).add(
+      each(9, (i) => asked(i, 1000)),
+    );
+    expect(rig.finish().rules).not.toContain('ndp-scan');
+  });
+});
+
+describe('a scan of which only the answers are seen', () => {
+  const [SCANNER, TARGET] = ['10.0.0.1', '10.0.0.2'];
+  /** What is refused: an IP header and, of a protocol with ports, eight bytes more. */
+  const refusal = (
+    code: number,
+    protocol: number,
+    ports: readonly [number, number],
+    timeUs: number,
+  ): Packet => {
+    const quoted = Buffer.alloc(28);
+    quoted[0] = 0x45;
+    quoted[9] = protocol;
+    quoted.set([10, 0, 0, 1, 10, 0, 0, 2], 12);
+    quoted.writeUInt16BE(ports[0], 20);
+    quoted.writeUInt16BE(ports[1], 22);
+    return { timeUs, frame: icmp(TARGET, SCANNER, 3, code, { payload: quoted }) };
+  };
+  const told = (packets: readonly Packet[]): Rig => new Rig({ rules }).add(packets).finish();
+
+  it('of protocols is told of who is refused', () => {
+    const protocols = (count: number): Packet[] => each(count, (i) => refusal(2, 100 + i, [0, 0], i * 1000));
+    const alert = told(protocols(4)).alert('scan-protocol');
+    expect(alert).toMatchObject({ source: SCANNER, destination: TARGET, scope: { pair: [SCANNER, TARGET], protocol: 1, clientPort: 3 } }); // prettier-ignore
+    expect(told(protocols(3)).rules).toEqual([]);
+    expect(told(each(30, (i) => refusal(2, 100, [0, 0], i * 1000))).rules).toEqual([]);
+  });
+
+  it('of protocols is one alert with what was sent, where that is seen as well', () => {
+    const both = each(6, (i) => [
+      { timeUs: i * 1000, frame: ip(SCANNER, TARGET, 200 + i, Buffer.alloc(8)) },
+      refusal(2, 200 + i, [0, 0], i * 1000 + 100),
+    ]);
+    const alerts = [...told(both).alerts.values()];
+    expect(alerts.map(({ rule, scope }) => [rule, scope.client])).toEqual([['scan-protocol', SCANNER]]);
+  });
+
+  it('of ports is told of who is refused, whatever the transport', () => {
+    for (const protocol of [6, 17]) {
+      const ports = (count: number): Packet[] => each(count, (i) => refusal(3, protocol, [50_000, 100 + i], i * 1000)); // prettier-ignore
+      expect(told(ports(5)).alert('scan-vertical')).toMatchObject({ source: SCANNER, destination: TARGET });
+      expect(told(ports(4)).rules).toEqual([]);
+    }
+    // He who is refused refuses something himself, first: it is the same flow.
+    const own = { timeUs: 0, frame: icmp(SCANNER, TARGET, 3, 1, { payload: 28 }) };
+    const later = each(5, (i) => refusal(3, 17, [50_000, 100 + i], i * 1000 + 1));
+    expect(told([own, ...later]).alert('scan-vertical')).toMatchObject({
+      source: SCANNER,
+      destination: TARGET,
+    });
+    // Unreachable in another way, or of other protocols: nothing was looked for.
+    expect(told(each(9, (i) => refusal(1, 17, [50_000, 100 + i], i * 1000))).rules).toEqual([]);
+    expect(told(each(9, (i) => refusal(3, 132, [50_000, 100 + i], i * 1000))).rules).toEqual([]);
+  });
+
+  it('is none where late answers are refused, or a way is traced', () => {
+    expect(told(each(30, (i) => refusal(3, 17, [53, 50_000 + i], i * 1000))).rules).toEqual([]);
+    expect(told(each(30, (i) => refusal(3, 17, [60_000, 33_434 + i], i * 1000))).rules).toEqual([]);
+  });
+
+  it('is told once where what was sent is seen, and not where that is no scan', () => {
+    const probe = (i: number): Packet => ({ timeUs: i * 1000, frame: udp(`${SCANNER}:50000`, `${TARGET}:${100 + i}`, { payload: 9 }) }); // prettier-ignore
+    const both = each(9, (i) => [probe(i), refusal(3, 17, [50_000, 100 + i], i * 1000 + 100)]);
+    const alerts = [...told(both).alerts.values()];
+    expect(alerts.map(({ rule, scope }) => [rule, scope.client])).toEqual([['scan-vertical', SCANNER]]);
+    const media = each(9, (i) => [0, 1, 2, 3, 4, 5, 6, 7].flatMap((n) => [{ ...probe(i), timeUs: i * SECOND + n * 20_000 }, refusal(3, 17, [50_000, 100 + i], i * SECOND + n * 20_000 + 100)])); // prettier-ignore
+    expect(told(media).rules).not.toContain('scan-vertical');
+  });
+
+  it('is none in what is cut off, or quotes no IP header', () => {
+    const cut = (payload: Uint8Array) => (i: number) => ({ timeUs: i, frame: icmp(TARGET, SCANNER, 3, 3, { payload }) }); // prettier-ignore
+    for (const payload of [Buffer.alloc(0), Buffer.alloc(19, 0x45), Buffer.alloc(22, 0x4f), Buffer.alloc(28)])
+      expect(told(each(20, cut(payload))).rules).toEqual([]);
   });
 });

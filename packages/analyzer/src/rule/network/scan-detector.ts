@@ -3,20 +3,25 @@
  *
  *   flows of TCP, UDP and ICMP ─▶ attempt-watch   ports of one host (vertical), hosts (horizontal), either over an hour (slow)
  *   odd TCP flags, ended flows ─▶ fingerprint-watch
+ *   IPv6's neighbours          ─▶ sweep-watch
+ *   ICMP, unreachable          ─▶ refusal-watch     scans of which only the answers are seen
  *   other IP protocols, ARP     here: protocols that hardly anybody speaks, addresses that are asked for
  */
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import { isGroupAddress, type NetworkList } from '../../asset/networks.ts';
 import type { Flow } from '../../flow/flow.ts';
-import type { PacketView } from '../../packet/packet-view.ts';
+import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../../packet/packet-view.ts';
 import { readArp } from '../../protocol/arp.ts';
+import { NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION } from '../../protocol/neighbour-discovery.ts';
 import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
 import type { Tell } from '../tell.ts';
 import { createAttemptWatch } from './attempt-watch.ts';
 import { createFingerprintWatch, hasOddFlags } from './fingerprint-watch.ts';
+import { createRefusalWatch, scopeOfRefusals, UNREACHABLE } from './refusal-watch.ts';
 import { createScanners } from './scanners.ts';
+import { createSweepWatch } from './sweep-watch.ts';
 
 /** IP protocols that networks are made of. */
 const COMMON_PROTOCOLS: ReadonlySet<number> = new Set([
@@ -30,9 +35,19 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
   const scanners = createScanners(rules, internal, tell);
   const attempts = createAttemptWatch(rules, scanners);
   const fingerprints = createFingerprintWatch(rules, scanners);
+  const sweeps = createSweepWatch(rules, scanners);
+  const refusals = createRefusalWatch(rules, scanners, attempts, onRefusedProtocol);
 
   return {
-    state: { ...attempts.state, protocols, arp, ...fingerprints.state, ...scanners.state },
+    state: {
+      ...attempts.state,
+      protocols,
+      arp,
+      ...fingerprints.state,
+      ...sweeps.state,
+      ...refusals.state,
+      ...scanners.state,
+    },
 
     flowStarted(flow, view) {
       if (flow.protocol === -1 || flow.wasReversed || isGroupAddress(flow.server)) return;
@@ -59,7 +74,11 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
           fingerprints.oddFlags(flow, view.tcpFlags, isFromClient, view.timeUs);
           return;
         }
+        if (view.protocol === PROTO_ICMP && view.sourcePort === UNREACHABLE)
+          refusals.packet(view, flow, isFromClient);
       }
+      if (view.protocol === PROTO_ICMPV6 && arpRule.enabled && isOfNeighbours(view))
+        sweeps.packet(view, flow);
       if (view.frame.kind === FRAME_ARP && arpRule.enabled) onArp(view);
     },
   };
@@ -67,6 +86,7 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
   function onProtocol(flow: Flow, nowUs: number): void {
     const { client, server } = flow;
     const window = protocols.add(`${client} ${server}`, nowUs, flow.protocol);
+    window.other++;
     if (!protocolRule.enabled || memberCount(window) < protocolRule.protocols) return;
     scanners.tell(flow, window, {
       rule: 'scan-protocol',
@@ -77,6 +97,33 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       protocol: 'ip',
       evidence: `${client} sent ${memberCount(window)} unusual IP protocols to ${server} in ${seconds(window, nowUs)}`,
       scope: { client, server },
+      timeUs: nowUs,
+    });
+  }
+
+  /** Beside what was sent, of which the window's `other` counts the flows. */
+  function onRefusedProtocol(
+    client: string,
+    server: string,
+    protocol: number,
+    flow: Flow,
+    nowUs: number,
+  ): void {
+    const window = protocols.add(`${client} ${server}`, nowUs, protocol);
+    if (!protocolRule.enabled || memberCount(window) < protocolRule.protocols) return;
+    const isSeen = window.other > 0;
+    const tried = `${memberCount(window)} IP protocols`;
+    scanners.tell(flow, window, {
+      rule: 'scan-protocol',
+      title: 'Scan of IP protocols',
+      source: client,
+      destination: server,
+      port: -1,
+      protocol: 'ip',
+      evidence: isSeen
+        ? `${client} tried ${tried} of ${server} in ${seconds(window, nowUs)}`
+        : `${server} refused ${client} ${tried} in ${seconds(window, nowUs)}; what was sent was not seen`,
+      scope: isSeen ? { client, server } : scopeOfRefusals(client, server),
       timeUs: nowUs,
     });
   }
@@ -101,4 +148,8 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       timeUs,
     });
   }
+}
+
+function isOfNeighbours({ sourcePort: type }: PacketView): boolean {
+  return type === NEIGHBOUR_SOLICITATION || type === NEIGHBOUR_ADVERTISEMENT;
 }

@@ -24,7 +24,8 @@ export interface Scan extends Pick<Seen, 'title' | 'evidence' | 'timeUs'> {
     | 'scan-protocol'
     | 'scan-version'
     | 'scan-flags'
-    | 'arp-scan';
+    | 'arp-scan'
+    | 'ndp-scan';
   readonly source: string;
   /** The IP address of a source that is told by its MAC address. */
   readonly address?: string;
@@ -57,6 +58,7 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
     'scan-version': rules.scan_version.severity,
     'scan-flags': rules.scan_flags.severity,
     'arp-scan': rules.arp_scan.severity,
+    'ndp-scan': rules.arp_scan.severity,
   };
 
   return {
