@@ -16,10 +16,10 @@ const TEXT_BYTES_MAX = 4096;
  */
 const TARGETS: readonly (readonly [RegExp, string])[] = [
   // First, since what they have done may look like any of the others.
-  [/\bT\s{0,4}\(\s{0,4}java\.|@java\.(?:lang|io|util)\.\w|\bgetRuntime\s{0,4}\(\s{0,4}\)\s{0,4}\.\s{0,4}exec\b/i, 'an expression for a Java framework'],
+  [/\bT\s{0,4}\(\s{0,4}java\.|@java\.(?:lang|io|util)\.\w|\bgetRuntime\s{0,4}\(\s{0,4}\)\s{0,4}\.\s{0,4}exec\b|\.\s{0,4}(?:getClass\s{0,4}\(\s{0,4}\)\s{0,4}\.|forName\s{0,4}\(|getEngineByName\s{0,4}\()|\bnew\s{1,4}java\.(?:lang|io|util)\./i, 'an expression for a Java framework'],
   // What it makes of 7*7 says whether, and in which language, a template is filled in.
   [/\bfreemarker\.template\.utility\.|\?new\(\)\s{0,4}\(|(?:[$#%@*]\{|\{\{|<%=)\s{0,4}['"]?\d{1,9}['"]?\s{0,4}\*\s{0,4}['"]?\d{1,9}['"]?\s{0,4}(?:\}|%>)|#set\s{0,4}\(\s{0,4}\$\w/i, 'a template to be filled in by the server'],
-  [/__(?:mro|subclasses|globals|builtins)__|\.\s{0,4}(?:getClass\s{0,4}\(\s{0,4}\)\s{0,4}\.|forName\s{0,4}\(|getEngineByName\s{0,4}\(|popen\s{0,4}\()|\bnew\s{1,4}java\.(?:lang|io|util)\.|\|\s{0,4}(?:filter|map|sort)\s{0,4}\(\s{0,4}['"](?:system|exec|passthru|shell_exec)\b/i, 'a template to be filled in by the server'],
+  [/__(?:mro|subclasses|globals|builtins)__|\.\s{0,4}popen\s{0,4}\(|\|\s{0,4}(?:filter|map|sort)\s{0,4}\(\s{0,4}['"](?:system|exec|passthru|shell_exec)\b/i, 'a template to be filled in by the server'],
   [/[?&=;].{0,200}?(?:\.\.[/\\]){2}|\/etc\/(?:passwd|shadow)\b|\b(?:boot|win)\.ini\b|[/\\]windows[/\\]system32/i, 'a path out of the web root'],
   [/['")\s]\s{0,4}(?:or|and)\s{1,4}['"(]{0,3}(?:(\w{1,16})['")]{0,3}\s{0,4}(?:=|like)\s{0,4}['"(]{0,3}\1\b|\d{1,9}\s{0,4}[=<>]\s{0,4}\d)/i, 'a condition for an SQL statement'],
   [/\bunion(?:\s|\/\*[^*]{0,60}\*\/){1,16}(?:all\s{1,4})?select\b|\binformation_schema\b|\bxp_cmdshell\b/i, 'a part of an SQL statement'],
