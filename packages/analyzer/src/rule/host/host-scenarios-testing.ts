@@ -1,5 +1,6 @@
 /** For tests: scenarios of what is done to machines and accounts: guessed passwords, exploits, programs, doors. */
 import { udp } from '../../packet/frame-testing.ts';
+import { certificate } from '../certificate-testing.ts';
 import { CLIENT_HELLO, SERVER_HELLO, connection, dns, program } from '../traffic-testing.ts';
 import { SECOND, ATTACKER, VICTIM, type Scenario } from '../scenario-testing.ts';
 
@@ -13,25 +14,6 @@ const ROAST_SEARCH = Buffer.from(
   '30360201026331040844433d706c616e740a01020a01000201000201000101008714736572766963655072696e636970616c4e616d653000',
   'hex',
 );
-
-/** A certificate of TLS 1.2 in its handshake message: version, serial and algorithm, and the same name twice around when it is valid. */
-function certificate(): Buffer {
-  const name = der(
-    0x30,
-    der(0x31, der(0x30, der(0x06, Buffer.from([0x55, 4, 3])), der(0x0c, Buffer.from('c2')))),
-  );
-  const signed = der(0x30, der(0xa0, der(2, Buffer.from([2]))), der(2, Buffer.from([1])), der(0x30), name, der(0x30), name); // prettier-ignore
-  const whole = der(0x30, signed);
-  const length = (count: number): Buffer => Buffer.from([0, count >> 8, count & 255]);
-  const body = Buffer.concat([length(whole.byteLength + 3), length(whole.byteLength), whole]);
-  const message = Buffer.concat([Buffer.from([11]), length(body.byteLength), body]);
-  return Buffer.concat([Buffer.from([22, 3, 3, message.byteLength >> 8, message.byteLength & 255]), message]);
-}
-
-function der(tag: number, ...content: readonly Buffer[]): Buffer {
-  const body = Buffer.concat(content);
-  return Buffer.concat([Buffer.from([tag, body.byteLength]), body]);
-}
 
 export const HOST_SCENARIOS: readonly Scenario[] = [
   {
@@ -47,7 +29,7 @@ export const HOST_SCENARIOS: readonly Scenario[] = [
     rule: 'self-signed-tls',
     rules: {},
     threshold: 1,
-    event: (i) => connection(`${ATTACKER}:${5000 + i}`, '203.0.113.9:443', [['>', CLIENT_HELLO], ['<', SERVER_HELLO], ['<', certificate()]], i * SECOND), // prettier-ignore
+    event: (i) => connection(`${ATTACKER}:${5000 + i}`, '203.0.113.9:443', [['>', CLIENT_HELLO], ['<', SERVER_HELLO], ['<', certificate('c2')]], i * SECOND), // prettier-ignore
     source: ATTACKER,
     destination: '203.0.113.9',
     technique: 'T0885',

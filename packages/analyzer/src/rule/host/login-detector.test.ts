@@ -2,6 +2,8 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../../engine-testing.ts';
 import { connect, field, packet } from '../../protocol/mqtt-testing.ts';
+import { udp } from '../../packet/frame-testing.ts';
+import { refusal, ticketRequest } from '../../protocol/kerberos-testing.ts';
 import { connection } from '../traffic-testing.ts';
 
 function told(target: string, contentType: string | null, count = 40, method = 'POST'): boolean {
@@ -21,6 +23,41 @@ it('forms posted to one address again and again are guesses', () => {
   // Where the address says nothing of logins, it takes more.
   expect(told('/index.php', 'multipart/form-data; boundary=x', 60)).toBe(true);
   expect(told('/index.php', 'application/x-www-form-urlencoded', 59)).toBe(false);
+});
+
+it('passwords posted to one address of logins faster than anybody types are guesses, whatever the answer', () => {
+  const posted = (count: number, apartUs: number, target: string, body: string): string | undefined => {
+    const packets = Array.from({ length: count }, (_, i) =>
+      connection(`10.0.0.66:${5000 + i}`, '10.0.0.2:80', [
+        ['>', `POST ${target} HTTP/1.1\r\nHost: hmi\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n${body}`],
+        ['<', 'HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n'],
+      ], i * apartUs),
+    ).flat(); // prettier-ignore
+    return new Rig().add(packets).finish().alert('http-brute-force')?.evidence;
+  };
+  const form = 'user=admin&password=a';
+  expect(posted(8, 100_000, '/login.php', form)).toContain('8 logins at /login.php by 10.0.0.66');
+  expect(posted(7, 100_000, '/login.php', form)).toBeUndefined();
+  // As somebody who mistypes, or a page that asks for tokens, or one that is filled in by a machine.
+  expect(posted(14, 1_000_000, '/login.php', form)).toBeUndefined();
+  expect(posted(14, 100_000, '/oauth/token', 'grant_type=client_credentials')).toBeUndefined();
+  expect(posted(14, 100_000, '/settings', form)).toBeUndefined();
+});
+
+it('names of users that a ticket service does not know are guesses when they are many', () => {
+  const asked = (names: readonly string[], code: number): boolean => {
+    const packets = names.flatMap((name, i) => [
+      { timeUs: i * 200_000, frame: udp(`10.0.0.66:${5000 + i}`, '10.0.0.2:88', { payload: Buffer.from(ticketRequest(name, 18)) }) },
+      { timeUs: i * 200_000 + 500, frame: udp('10.0.0.2:88', `10.0.0.66:${5000 + i}`, { payload: Buffer.from(refusal(code)) }) },
+    ]); // prettier-ignore
+    return new Rig().add(packets).finish().rules.includes('brute-force');
+  };
+  const names = (count: number, different: number): string[] => Array.from({ length: count }, (_, i) => `user${i % different}`); // prettier-ignore
+  const [unknown, wrongPassword] = [6, 24];
+  expect(asked(names(6, 6), unknown)).toBe(true);
+  expect(asked(names(40, 5), unknown)).toBe(false);
+  expect(asked(names(40, 1), unknown)).toBe(false);
+  expect(asked(names(6, 1), wrongPassword)).toBe(true);
 });
 
 it('passwords in addresses are guesses', () => {

@@ -6,7 +6,7 @@ import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../../flow/flow-columns.ts'
 import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
 import type { Detector } from '../detector.ts';
-import { KeyedWindows, type CountedWindow, seconds } from '../keyed-window.ts';
+import { KeyedWindows, addMember, hasMember, memberCount, seconds, type CountedWindow } from '../keyed-window.ts'; // prettier-ignore
 import type { Rules } from '../rule-file.ts';
 import type { Tell } from '../tell.ts';
 
@@ -41,12 +41,24 @@ const REFUSALS: Readonly<Record<string, RegExp>> = {
   mqtt: /^(bad-user-name-or-password|not-authorized|bad-authentication-method|banned)$/,
 };
 
+/** So many names of users are told apart, of so many who ask: 512 × 64 × 96 characters are 3 MiB. Far fewer are guesses. */
+const NAMES_MAX = 64;
+const NAMERS_MAX = 512;
+
 const FORM = /^(application\/x-www-form-urlencoded|multipart\/form-data)/i;
 const JSON_BODY = /^application\/json/i;
 const PASSWORD_QUERY = /[?&]pass(?:word|wd)?=/i;
 /** Forms at an address that says nothing of logins. */
 const FORMS_FACTOR = 4;
+/** Passwords at an address of logins, at a pace that no person has: half as many are guesses, eight of them in five seconds. */
+const BURST_US = 5_000_000;
+const BURST_SHARE = 0.5;
 const LOGIN_TARGET = /log-?[io]n|auth|sign-?in|session|token|passw/i;
+
+/** What the reader says of a form with the field of a password. */
+const FORM_PASSWORD = 'http-form';
+
+type LoginKind = 'password' | 'login' | 'form' | 'none';
 
 interface Guessed {
   readonly rule: 'brute-force' | 'http-brute-force';
@@ -59,6 +71,9 @@ interface Guessed {
 export function createLoginDetector(rules: Rules, tell: Tell): Detector {
   const attempts = new KeyedWindows(rules.brute_force.within * 1000);
   const httpAttempts = new KeyedWindows(rules.http_brute_force.within * 1000);
+  const bursts = new KeyedWindows(BURST_US);
+  /** Names that a ticket service does not know, by who asks it for them. */
+  const unknownNames = new KeyedWindows(rules.brute_force.within * 1000, NAMERS_MAX);
 
   function told(flow: Flow, window: CountedWindow, seen: Guessed): void {
     const { client, server, serverPort } = flow;
@@ -84,8 +99,35 @@ export function createLoginDetector(rules: Rules, tell: Tell): Detector {
       told(flow, window, { rule: 'brute-force', service, what, timeUs: nowUs });
   }
 
+  /** A client that asks for a ticket for one unknown name again and again guesses nothing. A name that could not be read may be any. */
+  function wasUnknown(flow: Flow, { exception }: Operation, nowUs: number): boolean {
+    const name = flow.facts['unknown-principal'] ?? '';
+    if (exception !== 'principal-unknown' || name === '') return false;
+    const names = unknownNames.at(flow.line, nowUs);
+    if (hasMember(names, name)) return true;
+    if (memberCount(names) < NAMES_MAX) addMember(names, name);
+    return false;
+  }
+
+  /** A login over HTTP, of that kind at that address, or a request that was refused. */
+  function countHttp(flow: Flow, kind: LoginKind, target: string, timeUs: number): void {
+    const isRefused = kind === 'none';
+    const key = `${flow.line} ${isRefused ? '' : target}`;
+    const { attempts: limit } = rules.http_brute_force;
+    const burst = kind === 'password' ? bursts.add(key, timeUs) : null;
+    const window = httpAttempts.add(key, timeUs);
+    const isBurst = burst !== null && burst.count >= limit * BURST_SHARE;
+    if (isBurst || window.count >= limit * (kind === 'form' ? FORMS_FACTOR : 1))
+      told(flow, isBurst ? burst : window, {
+        rule: 'http-brute-force',
+        service: 'http',
+        what: isRefused ? 'refused requests' : `logins at ${target}`,
+        timeUs,
+      });
+  }
+
   return {
-    state: { attempts, httpAttempts },
+    state: { attempts, httpAttempts, bursts, unknownNames },
 
     flowEnded(flow, values, nowUs) {
       const limit =
@@ -104,31 +146,28 @@ export function createLoginDetector(rules: Rules, tell: Tell): Detector {
       // A topic may be refused to who is logged in.
       if (protocol === 'mqtt' && operation.name !== 'connect') return;
       if (protocol === 'http') {
-        const kind = operation.isFromClient ? loginKind(operation, flow.facts['content-type']) : 'none';
+        if (!rules.http_brute_force.enabled) return;
+        const kind = operation.isFromClient ? loginKind(operation, flow.facts) : 'none';
         const isRefused = !operation.isFromClient && refusal.test(operation.exception);
-        if (kind === 'none' && !isRefused) return;
-        const target = operation.object.split('?')[0] ?? '';
-        const window = httpAttempts.add(`${flow.line} ${isRefused ? '' : target}`, nowUs);
-        const needed = rules.http_brute_force.attempts * (kind === 'form' ? FORMS_FACTOR : 1);
-        if (rules.http_brute_force.enabled && window.count >= needed)
-          told(flow, window, {
-            rule: 'http-brute-force',
-            service: 'http',
-            what: isRefused ? 'refused requests' : `logins at ${target}`,
-            timeUs: nowUs,
-          });
-      } else if (operation.exception !== '' && refusal.test(operation.exception))
+        if (kind !== 'none' || isRefused) countHttp(flow, kind, operation.object.split('?')[0] ?? '', nowUs);
+      } else if (
+        operation.exception !== '' &&
+        refusal.test(operation.exception) &&
+        !wasUnknown(flow, operation, nowUs)
+      )
         count(flow, protocol, 'refused logins', nowUs);
     },
   };
 }
 
-/** Machines post to one another all day, in XML and in forms too; a login says so in its address or brings a password. */
-function loginKind({ name, object }: Operation, body: string | undefined): 'login' | 'form' | 'none' {
-  if (PASSWORD_QUERY.test(object)) return 'login';
+/** Machines post to one another all day, in XML and in forms too; a login says so in its address or brings a password. `password`: both, as no machine's token does. */
+function loginKind({ name, object }: Operation, facts: Flow['facts']): LoginKind {
+  const body = facts['content-type'];
+  const isLogin = LOGIN_TARGET.test(object.split('?')[0] ?? '');
+  if (PASSWORD_QUERY.test(object)) return isLogin ? 'password' : 'login';
   if (name !== 'post') return 'none';
   const isForm = FORM.test(body ?? '');
-  if (LOGIN_TARGET.test(object.split('?')[0] ?? '') && (body === undefined || isForm || JSON_BODY.test(body)))
-    return 'login';
+  if (isLogin && isForm && facts['password'] === FORM_PASSWORD) return 'password';
+  if (isLogin && (body === undefined || isForm || JSON_BODY.test(body))) return 'login';
   return isForm ? 'form' : 'none';
 }

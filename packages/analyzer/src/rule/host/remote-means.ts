@@ -19,7 +19,7 @@ export const INTERFACES: Readonly<Record<string, Means>> = {
   iremunknown: { title: 'Objects of another machine are used (DCOM)', technique: 'T0866', isCommon: false },
   iremunknown2: { title: 'Objects of another machine are used (DCOM)', technique: 'T0866', isCommon: false },
   idispatch: { title: 'Objects of another machine are used (DCOM)', technique: 'T0866', isCommon: false },
-  iobjectexporter: { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846', isCommon: false },
+  iobjectexporter: { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846', isCommon: true },
   winreg: { title: 'The registry of another machine is used', technique: 'T0888', isCommon: false },
   samr: { title: 'The accounts of another machine are asked for something', technique: 'T0888', isCommon: true },
   lsarpc: { title: 'Security policy of another machine is asked', technique: 'T0888', isCommon: true },
@@ -36,8 +36,11 @@ export const INTERFACES: Readonly<Record<string, Means>> = {
   epmapper: { title: 'RPC services of another machine are listed', technique: 'T0846', isCommon: true },
 }; // prettier-ignore
 
-/** Procedures of interfaces that domains use all day, which they do not: by interface and number. [MS-DRSR], [MS-SAMR], [MS-SRVS], [MS-WKST]. */
+/** Procedures of interfaces that domains and plants use all day, which they do not: by interface and number. [MS-DRSR], [MS-SAMR], [MS-SRVS], [MS-WKST]. */
 export const PROCEDURES: Readonly<Record<string, { readonly title: string; readonly technique: string }>> = {
+  // ServerAlive and ServerAlive2 tell anybody a machine's addresses, and begin every creation of objects; SimplePing and ResolveOxid are how those that are there are kept (classic OPC). [MS-DCOM], 3.1.2.5.1.
+  'IObjectExporter:3': { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846' },
+  'IObjectExporter:5': { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846' },
   'drsuapi:3': { title: 'Secrets of the directory are copied (DCSync)', technique: 'T0859' },
   'drsuapi:5': { title: 'A domain controller is made up (DCShadow)', technique: 'T0859' },
   'samr:11': { title: 'Groups of another machine are listed', technique: 'T0888' },

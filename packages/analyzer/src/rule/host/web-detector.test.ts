@@ -15,7 +15,7 @@ const get = (target: string, ...headers: readonly string[]): string =>
 
 it('no request takes longer than others to be searched', () => {
   // What can be read in two ways at each step of a search would never come to its end here.
-  const repeated = [['union', '/**/'], ['union', ' '], ['(){', ' '], ["'", ' '], ['?', '?..'], [';update a', ' '], ['<?php', ' '], ['javascript:', 'a'], ['${', ' '], ['|', '|'], ['/c99', '-']]; // prettier-ignore
+  const repeated = [['union', '/**/'], ['union', ' '], ['(){', ' '], ["'", ' '], ['?', '?..'], [';update a', ' '], ['<?php', ' '], ['javascript:', 'a'], ['${', ' '], ['|', '|'], ['/c99', '-'], ['{{', '{{'], ['${', '1'], ['#{', '1*'], ['{{', "'"], ['{{|', ' '], ['{{', '|filter('], ['{{', '{{.'], ['getRuntime', ' '], ['T', ' '], ['{{new', ' '], ['#set', ' ']]; // prettier-ignore
   for (const [first = '', again = ''] of repeated) {
     const text = first + again.repeat(Math.floor(3900 / again.length));
     told(get(`/?q=${text.replaceAll(' ', '+')}x`), get('/', `X: ${text}x`));
@@ -39,6 +39,26 @@ describe('a request that attacks', () => {
     ['code for PHP', '/shell.php?1=@eval(@str_rot13($_POST[2]))'],
     ['a web shell by its name', '/images/c99.php?d=/'],
     ['a command for a web shell', '/uploads/x.php?cmd=cat%20/etc/hostname'],
+    ['an expression for a Java framework', '/fn?x=T(java.lang.Runtime).getRuntime()'],
+    ['an expression for a Java framework', '/fn?x=%2523{T%2520(java.io.File)}'],
+    ['an expression for a Java framework', '/%24%7B%40java.lang.System%40getenv()%7D/index.action'],
+    ['an expression for a Java framework', '/eval?x=a.getRuntime().exec(%22id%22)'],
+    [
+      'a template to be filled in',
+      '/ui/oauth/verify?deviceUdid=%24%7b%22%66reemarker.template.utility.Execute%22%3fnew()(%22id%22)%7d',
+    ],
+    [
+      'a template to be filled in',
+      '/ui/oauth/verify?%24%7b%22%66%72%65%65%6d%61%72%6b%65%72%2e%74%65%6d%70%6c%61%74%65%2e%75%74%69%6c%69%74%79%2e%45%78%65%63%75%74%65%22',
+    ],
+    ['a template to be filled in', '/hello?name={{7*7}}'],
+    ['a template to be filled in', "/hello?name={{7*'7'}}"],
+    ['a template to be filled in', '/hello?name=%23%7B%207%20*%207%20%7D'],
+    ['a template to be filled in', '/hello?name=%3C%25=7*7%25%3E'],
+    ['a template to be filled in', "/hello?name={{''.__class__.__mro__[1].__subclasses__()}}"],
+    ['a template to be filled in', "/hello?name={{['id']|filter('system')}}"],
+    ['an expression for a Java framework', '/hello?name=%24%7B%27%27.getClass().forName(%27x%27)%7D'],
+    ['a template to be filled in', '/hello?name=%23set(%24x=1)'],
     ['an expression for a Java framework', '/show.action?redirect:%25%7B%28%23a%3D1%29%7D'],
   ])('says %s: %s', (what, target) => {
     expect(told(get(target))).toEqual([expect.stringContaining(what)]);
@@ -72,6 +92,13 @@ describe('a request that attacks', () => {
   });
 });
 
+it('the configuration of AD FS is told by what is read with it, whoever reads', () => {
+  const post = (target: string): string[] => told(`POST ${target} HTTP/1.1\r\nHost: sts\r\nContent-Type: application/soap+xml\r\n\r\n<s:Envelope/>`); // prettier-ignore
+  expect(post('/adfs/services/policystoretransfer')).toEqual([expect.stringContaining('as servers of its farm do')]); // prettier-ignore
+  expect(post('/adfs/services/trust/2005/usernamemixed')).toEqual([]);
+  expect(told(get('/adfs/services/policystoretransfer'))).toEqual([]);
+});
+
 describe('a request that does not', () => {
   it.each([
     '/',
@@ -85,6 +112,13 @@ describe('a request that does not', () => {
     '/wiki/Script_(computing)?action=history',
     '/portal/onload=',
     '/players/2/../../3',
+    '/tiles/{z}/{x}/{y}.png?size={{width}}',
+    '/calc?expr=7*7&unit=${unit}',
+    '/docs?page=freemarker&class=java.lang',
+    '/list?fields={{name}}|sort(name)',
+    '/adfs/services/trust/mex',
+    '/news?what=a+new+java.+runtime',
+    '/search?q=a.getclass+popen',
   ])('is left alone: %s', (target) => {
     expect(told(get(target))).toEqual([]);
   });

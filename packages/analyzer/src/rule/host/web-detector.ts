@@ -1,6 +1,6 @@
 /**
- * Attacks on web servers (an HMI's, a gateway's, a historian's): a request that carries what only an attack does, and scanning tools that say their
- * own name. Looked for in the request line and the headers, as the server would decode them; of bodies only forms are searched like that: elsewhere a text about SQL is no attack.
+ * Attacks on web servers (an HMI's, a gateway's, a historian's): a request that carries what only an attack does, scanning tools that say their
+ * own name, and addresses behind which secrets lie. Looked for in the request line and the headers, as the server would decode them; of bodies only forms are searched like that: elsewhere a text about SQL is no attack.
  */
 import type { Flow } from '../../flow/flow.ts';
 import { PROTO_TCP, type PacketView } from '../../packet/packet-view.ts';
@@ -15,6 +15,11 @@ const TEXT_BYTES_MAX = 4096;
  * attackers, and a pattern that can be made to search for ever ends the analyzer.
  */
 const TARGETS: readonly (readonly [RegExp, string])[] = [
+  // First, since what they have done may look like any of the others.
+  [/\bT\s{0,4}\(\s{0,4}java\.|@java\.(?:lang|io|util)\.\w|\bgetRuntime\s{0,4}\(\s{0,4}\)\s{0,4}\.\s{0,4}exec\b|\.\s{0,4}(?:getClass\s{0,4}\(\s{0,4}\)\s{0,4}\.|forName\s{0,4}\(|getEngineByName\s{0,4}\()|\bnew\s{1,4}java\.(?:lang|io|util)\./i, 'an expression for a Java framework'],
+  // What it makes of 7*7 says whether, and in which language, a template is filled in.
+  [/\bfreemarker\.template\.utility\.|\?new\(\)\s{0,4}\(|(?:[$#%@*]\{|\{\{|<%=)\s{0,4}['"]?\d{1,9}['"]?\s{0,4}\*\s{0,4}['"]?\d{1,9}['"]?\s{0,4}(?:\}|%>)|#set\s{0,4}\(\s{0,4}\$\w/i, 'a template to be filled in by the server'],
+  [/__(?:mro|subclasses|globals|builtins)__|\.\s{0,4}popen\s{0,4}\(|\|\s{0,4}(?:filter|map|sort)\s{0,4}\(\s{0,4}['"](?:system|exec|passthru|shell_exec)\b/i, 'a template to be filled in by the server'],
   [/[?&=;].{0,200}?(?:\.\.[/\\]){2}|\/etc\/(?:passwd|shadow)\b|\b(?:boot|win)\.ini\b|[/\\]windows[/\\]system32/i, 'a path out of the web root'],
   [/['")\s]\s{0,4}(?:or|and)\s{1,4}['"(]{0,3}(?:(\w{1,16})['")]{0,3}\s{0,4}(?:=|like)\s{0,4}['"(]{0,3}\1\b|\d{1,9}\s{0,4}[=<>]\s{0,4}\d)/i, 'a condition for an SQL statement'],
   [/\bunion(?:\s|\/\*[^*]{0,60}\*\/){1,16}(?:all\s{1,4})?select\b|\binformation_schema\b|\bxp_cmdshell\b/i, 'a part of an SQL statement'],
@@ -26,8 +31,18 @@ const TARGETS: readonly (readonly [RegExp, string])[] = [
   [/[?&;](?:cmd|command|exec|execute|shell|run)=(?:whoami|id|ls|dir|cat|type|if?pconfig|ifconfig|netstat|uname|pwd|net user|systeminfo|ps|wget|curl|nc|bash|sh|python\d?|powershell|cmd)(?:[\s&;|]|$)/i, 'a command for a web shell'],
   [/\.id[aq]\?(.)\1{100}|(?:%u9090){2}/i, 'an overflow of an index server (Code Red)'],
   [/\.\.(?:\xc0[\xaf\x2f\x5c]|\xc1[\x1c\x9c\xaf]|\xe0\x80\xaf)|\/root\.exe\?/, 'a path out of the web root, in other letters (Nimda)'],
-  [/%\{\s{0,4}\(?#|#_memberAccess|\bclass\.module\.classLoader\b|\bT\(java\.lang\./i, 'an expression for a Java framework'],
+  [/%\{\s{0,4}\(?#|#_memberAccess|\bclass\.module\.classLoader\b/i, 'an expression for a Java framework'],
 ]; // prettier-ignore
+
+/** Requests that are no attack in themselves, by method and path, and what their answers give away. */
+const SECRETS: readonly { readonly line: RegExp; readonly title: string; readonly what: string }[] = [
+  {
+    // How the servers of a farm stay alike.
+    line: /^POST \/adfs\/services\/policystoretransfer(?:[/? ]|$)/i,
+    title: 'The configuration of AD FS is read, with the keys that sign for everybody',
+    what: 'as servers of its farm do, and tools that forge identities',
+  },
+];
 
 /** In the body too: whatever an application logs. */
 const ANYWHERE: readonly (readonly [RegExp, string])[] = [
@@ -97,6 +112,14 @@ export function createWebDetector(rules: Rules, tell: Tell): Detector {
           title: 'A request that attacks a web server',
           technique: 'T0819',
           evidence: `${what} in ${JSON.stringify(line.slice(0, 160))}`,
+          timeUs: view.timeUs,
+        });
+      const secret = SECRETS.find((one) => one.line.test(line));
+      if (secret !== undefined)
+        told(flow, {
+          title: secret.title,
+          technique: 'T0859',
+          evidence: `${flow.client} asks ${flow.server} for ${JSON.stringify(line.slice(0, 160))}, ${secret.what}`,
           timeUs: view.timeUs,
         });
       const tool = TOOLS.exec(head)?.[1];

@@ -2,6 +2,7 @@
  * Who goes where: sensitive services (a PLC's port, a remote shell) used by a client that is not on the allow-list, hosts of the plant that talk to the
  * Internet, and sessions through which one machine is operated from another. Mostly things to know, not attacks: each is told once for a client and a way.
  */
+import { dropOldest } from '@tapline/shared/base/drop-oldest.ts';
 import { SENT_SYN, type Flow } from '../../flow/flow.ts';
 import { NetworkList, isGroupAddress } from '../../asset/networks.ts';
 import { BACKWARD, FORWARD, PAYLOAD } from '../../flow/flow-columns.ts';
@@ -10,6 +11,7 @@ import { protocolName, type Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
 import { NOBODY, type Seen, type Tell } from '../tell.ts';
+import { namesItsHost } from './certified-host.ts';
 
 /** Port → how a machine is operated through it. */
 const REMOTE: ReadonlyMap<number, string> = new Map([
@@ -41,6 +43,10 @@ const TLS_PORTS: ReadonlySet<number> = new Set([
   443, 465, 563, 587, 636, 853, 989, 990, 992, 993, 994, 995, 1194, 2083, 2087, 2376, 3269, 3389, 5061, 5222, 5223, 5228, 5229, 5230, 5269, 5349, 5671, 5938,
   5986, 6514, 6443, 8080, 8443, 8883, 9443,
 ]); // prettier-ignore
+/** Of a flow: its client named no host to a server of the Internet, whose certificate was not read yet. */
+const NAMELESS = 'nameless';
+/** Servers whose certificate named them are known when they are met again: a session that is taken up again shows none. */
+const CERTIFIED_MAX = 4096;
 const STRANGERS_WINDOW_US = 600_000_000;
 /** So many strangers at one controller are no mistake in the list. */
 const CROWD_MIN = 20;
@@ -58,6 +64,7 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, tell: 
   const allowed = new NetworkList(rules.sensitive_access.allow);
 
   const strangers = new KeyedWindows(STRANGERS_WINDOW_US);
+  const certified = new Map<string, true>();
 
   /** About what the two say to each other there. */
   function toldOfPair(flow: Flow, seen: Seen): void {
@@ -72,9 +79,57 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, tell: 
     tell(flow, { ...seen, score: SCORE, group: client, scope: { client } });
   }
 
+  /** Its server hello was read. Up to TLS 1.2 the certificate follows, and what comes after that says that there is none. */
+  function onServerHello(flow: Flow, nowUs: number): void {
+    const { client, server, serverPort, facts } = flow;
+    if (facts['sni'] !== undefined || TLS_PORTS.has(serverPort)) return;
+    if (!internal.has(client) || internal.has(server)) return;
+    if (facts['tls-version'] === 'TLS 1.3') tellNameless(flow, nowUs);
+    else flow.memory[NAMELESS] = true;
+  }
+
+  /** The subject was told before. */
+  function onIssuer(flow: Flow, issuer: string, nowUs: number): void {
+    if (flow.memory[NAMELESS] === undefined) return;
+    const place = `${flow.server} ${flow.serverPort}`;
+    certified.delete(place);
+    if (!namesItsHost(flow.facts['certificate-subject'] ?? '', issuer)) {
+      tellNameless(flow, nowUs);
+      return;
+    }
+    delete flow.memory[NAMELESS];
+    if (certified.size >= CERTIFIED_MAX) dropOldest(certified);
+    certified.set(place, true);
+  }
+
+  /** No certificate comes any more. */
+  function onNone(flow: Flow, nowUs: number): void {
+    if (certified.has(`${flow.server} ${flow.serverPort}`)) delete flow.memory[NAMELESS];
+    else tellNameless(flow, nowUs);
+  }
+
+  function tellNameless(flow: Flow, nowUs: number): void {
+    delete flow.memory[NAMELESS];
+    toldOfPair(flow, {
+      rule: 'nameless-tls',
+      title: 'TLS with a nameless host on a strange port',
+      technique: 'T0885',
+      evidence: `${flow.client} speaks TLS with ${flow.server} port ${flow.serverPort} and names no host (JA3 ${flow.facts['ja3'] ?? 'unknown'})`,
+      timeUs: nowUs,
+    });
+  }
+
   return {
-    state: { strangers },
+    state: { strangers, certified },
+
+    packet(view, flow, isFromClient) {
+      // The client answers what it has read of the server's.
+      if (!isFromClient || flow === null || flow.service !== 'tls' || view.payloadEnd <= view.payloadOffset) return; // prettier-ignore
+      if (flow.memory[NAMELESS] !== undefined) onNone(flow, view.timeUs);
+    },
+
     flowEnded(flow, values, nowUs) {
+      if (flow.memory[NAMELESS] !== undefined) onNone(flow, nowUs);
       // A conversation in which both spoke, on a port that is registered for nothing, in no protocol that is known here.
       if (!rules.unknown_service.enabled || flow.service !== '') return;
       if (flow.protocol !== PROTO_TCP && flow.protocol !== PROTO_UDP) return;
@@ -99,17 +154,12 @@ export function createAccessDetector(rules: Rules, internal: NetworkList, tell: 
     },
 
     operation(flow, operation, nowUs) {
-      if (operation.protocol !== 'tls' || operation.name !== 'server-hello' || !rules.nameless_tls.enabled)
-        return;
-      if (flow.facts['sni'] !== undefined || TLS_PORTS.has(flow.serverPort)) return;
-      if (!internal.has(flow.client) || internal.has(flow.server)) return;
-      toldOfPair(flow, {
-        rule: 'nameless-tls',
-        title: 'TLS with a nameless host on a strange port',
-        technique: 'T0885',
-        evidence: `${flow.client} speaks TLS with ${flow.server} port ${flow.serverPort} and names no host (JA3 ${flow.facts['ja3'] ?? 'unknown'})`,
-        timeUs: nowUs,
-      });
+      if (operation.protocol === 'tls' && operation.name === 'server-hello' && rules.nameless_tls.enabled)
+        onServerHello(flow, nowUs);
+    },
+
+    fact(flow, key, value, nowUs) {
+      if (key === 'certificate-issuer') onIssuer(flow, value, nowUs);
     },
 
     flowAnswered(flow, nowUs) {
