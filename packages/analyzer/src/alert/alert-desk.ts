@@ -80,6 +80,8 @@ export class AlertDesk {
   readonly #options: AlertDeskOptions;
   readonly #events: AlertEvents;
   #open = new Map<string, OpenAlert>();
+  /** The last that grew. */
+  #newest: OpenAlert | null = null;
   /** Rule → alerts begun in the current minute. */
   #begun = new Map<string, { sinceUs: number; count: number }>();
 
@@ -100,6 +102,7 @@ export class AlertDesk {
   restore(snapshot: unknown): void {
     const { open, begun, counters } = snapshot as { open: Map<string, OpenAlert>; begun: Map<string, { sinceUs: number; count: number }>; counters: object }; // prettier-ignore
     this.#open = open;
+    this.#newest = null;
     this.#begun = begun;
     Object.assign(this.counters, counters);
   }
@@ -119,10 +122,9 @@ export class AlertDesk {
     const before = alert.severity;
     if (!isNew) {
       grow(alert, finding);
-      // The silent longest come first.
-      this.#open.delete(key);
-      this.#open.set(key, open);
+      this.#moveLast(key, open);
     }
+    this.#newest = open;
     if (flow !== null) this.#addFlow(alert, flow);
     const hasRisen = severityRank(alert.severity) > severityRank(before);
     // Told at a time that was wrong, it would not be told again before that.
@@ -130,6 +132,13 @@ export class AlertDesk {
     const hasGrown = alert.count >= 2 * open.toldCount && isDue;
     if (isNew || hasRisen || hasGrown) this.#tell(open, isNew);
     return alert;
+  }
+
+  /** The silent longest come first. A flood grows one alert again and again: that one is there already. */
+  #moveLast(key: string, open: OpenAlert): void {
+    if (open === this.#newest) return;
+    this.#open.delete(key);
+    this.#open.set(key, open);
   }
 
   /** Tells every alert that has grown since it was told. */
@@ -211,7 +220,8 @@ export class AlertDesk {
 
   #addSlice(alert: Alert, slice: FlowSlice): void {
     const file = this.#options.fileName(slice.file);
-    const known = alert.slices.find((one) => one.file === file);
+    let known: Alert['slices'][number] | undefined;
+    for (const one of alert.slices) if (one.file === file) known = one;
     if (known === undefined) {
       if (alert.slices.length >= SLICES_MAX) return;
       alert.slices.push({
