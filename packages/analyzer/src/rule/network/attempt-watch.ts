@@ -17,16 +17,17 @@ import {
 } from '../../packet/packet-view.ts';
 import type { Operation } from '../../protocol/dissector.ts';
 import { protocolName } from '../detector.ts';
-import { forgetMember, KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
+import { type CountedWindow, forgetMember, KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
-import type { Scanners } from './scanners.ts';
+import type { Scan, Scanners } from './scanners.ts';
 
 /** Where `traceroute` knocks, one port further each time. */
 const TRACEROUTE_PORT = 33_434;
 const TRACEROUTE_PORTS = 256;
-/** A port that was agreed on over FTP is used soon; it is an attempt like others only when it is refused: who asks an FTP server to connect wherever he wants to look (RFC 2577) scans through it. */
+/** A port that was agreed on over FTP is used soon. */
 const AGREED_US = 60_000_000;
-const AGREED = 'agreed';
+/** The client told the server where to connect: an attempt like others when it is refused. Who asks for port after port scans through the server (RFC 2577). */
+const ORDERED = 'ordered';
 /** Too few for a scan, but a thing to know. */
 const FEW_PORTS_MIN = 6;
 /** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
@@ -60,6 +61,7 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
   /** By client, protocol and port; members: servers. */
   const horizontal = new KeyedWindows(horizontalRule.within * 1000);
   const slowHosts = new KeyedWindows(slowRule.within * 1000);
+  /** By who connects to whom and where; counted when it was the server that was told. */
   const agreed = new KeyedWindows(AGREED_US);
 
   return {
@@ -76,8 +78,9 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       if (isPing && !ECHO_REQUESTS.has(flow.clientPort)) return;
       if (isPing && view.payloadWireBytes === 0) flow.memory[EMPTY_ECHO] = true;
       if (isTraceroute(flow) || isOffer(flow)) return;
-      if (isAgreed(flow, nowUs)) {
-        flow.memory[AGREED] = true;
+      const agreement = agreed.peek(`${flow.client} ${flow.server} ${flow.serverPort}`, nowUs);
+      if (agreement !== undefined) {
+        if (agreement.count > 0) flow.memory[ORDERED] = true;
         return;
       }
       if (!isPing && !isTcp && protocol !== PROTO_UDP) return;
@@ -88,9 +91,11 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
     },
 
     packet(flow, view, isFromClient) {
-      if (!isFromClient && (view.tcpFlags & TCP_RST) !== 0 && isRefusedAgreement(flow)) {
-        flow.memory[AGREED] = false;
-        tryPort(flow, view.timeUs);
+      if (!isFromClient && (view.tcpFlags & TCP_RST) !== 0 && flow.memory[ORDERED] === true) {
+        flow.memory[ORDERED] = false;
+        const key = `${flow.client} ${flow.server} ${flow.protocol}`;
+        if (verticalRule.enabled)
+          tellPorts(flow, vertical.add(key, view.timeUs, flow.serverPort), view.timeUs);
       }
       if (!isTrying(flow)) return;
       if (isFromClient ? goesOn(flow, view) : isKeptAlive(flow, view)) forget(flow, view.timeUs);
@@ -104,7 +109,8 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       // The data connection of FTP goes to a port that was told just before, and is empty when the directory is.
       if (operation.protocol !== 'ftp' || Number.isNaN(operation.value)) return;
       const [from, to] = operation.isResponse ? [flow.client, flow.server] : [flow.server, flow.client];
-      agreed.at(`${from} ${to} ${operation.value}`, flow.lastUs);
+      const agreement = agreed.at(`${from} ${to} ${operation.value}`, flow.lastUs);
+      if (!operation.isResponse) agreement.count++;
     },
 
     hasSeen(client, server, protocol, nowUs) {
@@ -113,73 +119,79 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
   };
 
   function tryPort(flow: Flow, nowUs: number): void {
-    const { client, server, serverPort: port, protocol: number } = flow;
     flow.memory[TRIED] = 1;
-    const key = `${client} ${server} ${number}`;
+    const key = `${flow.client} ${flow.server} ${flow.protocol}`;
+    const ports = vertical.add(key, nowUs, flow.serverPort);
+    const slow = slowPorts.add(key, nowUs, flow.serverPort);
+    if (verticalRule.enabled) tellPorts(flow, ports, nowUs);
+    const isQuick = memberCount(ports) >= verticalRule.ports;
+    if (slowRule.enabled && !isQuick && memberCount(slow) >= slowRule.targets)
+      tellTried(flow, slow, 'scan-slow', 'Slow port scan of one host', nowUs);
+  }
+
+  function tellPorts(flow: Flow, ports: CountedWindow, nowUs: number): void {
+    if (memberCount(ports) >= verticalRule.ports)
+      tellTried(flow, ports, 'scan-vertical', 'Port scan of one host', nowUs);
+    else if (memberCount(ports) >= FEW_PORTS_MIN)
+      tellTried(flow, ports, 'scan-few', 'Some ports of one host are tried', nowUs);
+  }
+
+  /** Ports of the flow's server. */
+  function tellTried(
+    flow: Flow,
+    ports: CountedWindow,
+    rule: Scan['rule'],
+    title: string,
+    nowUs: number,
+  ): void {
+    const { client, server, protocol: number } = flow;
     const protocol = protocolName(number);
-    const ports = vertical.add(key, nowUs, port);
-    const isScan = memberCount(ports) >= verticalRule.ports;
-    if (verticalRule.enabled && (isScan || memberCount(ports) >= FEW_PORTS_MIN))
-      scanners.tell(flow, ports, {
-        rule: isScan ? 'scan-vertical' : 'scan-few',
-        title: isScan ? 'Port scan of one host' : 'Some ports of one host are tried',
-        source: client,
-        destination: server,
-        port: -1,
-        protocol,
-        evidence: `${client} tried ${memberCount(ports)} ${protocol} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`,
-        scope: { client, server, protocol: number },
-        timeUs: nowUs,
-      });
-    const slow = slowPorts.add(key, nowUs, port);
-    if (slowRule.enabled && !isScan && memberCount(slow) >= slowRule.targets)
-      scanners.tell(flow, slow, {
-        rule: 'scan-slow',
-        title: 'Slow port scan of one host',
-        source: client,
-        destination: server,
-        port: -1,
-        protocol,
-        evidence: `${client} tried ${memberCount(slow)} ${protocol} ports of ${server} in ${seconds(slow, nowUs)} and used none of them`,
-        scope: { client, server, protocol: number },
-        timeUs: nowUs,
-      });
+    scanners.tell(flow, ports, {
+      rule,
+      title,
+      source: client,
+      destination: server,
+      port: -1,
+      protocol,
+      evidence: `${client} tried ${memberCount(ports)} ${protocol} ports of ${server} in ${seconds(ports, nowUs)} and used none of them`,
+      scope: { client, server, protocol: number },
+      timeUs: nowUs,
+    });
   }
 
   function tryHost(flow: Flow, nowUs: number): void {
-    const { client, server, serverPort: port, protocol: number } = flow;
-    const key = `${client} ${number} ${port}`;
-    const protocol = protocolName(number);
+    const { client, server, serverPort: port, protocol } = flow;
+    const key = `${client} ${protocol} ${port}`;
     const hosts = horizontal.add(key, nowUs, server);
-    if (horizontalRule.enabled && memberCount(hosts) >= scanners.needed(client, horizontalRule.hosts, nowUs))
-      scanners.tell(flow, hosts, {
-        rule: 'scan-horizontal',
-        title: 'Scan of many hosts',
-        source: client,
-        destination: '',
-        port,
-        protocol,
-        evidence: `${client} tried ${memberCount(hosts)} hosts on ${protocol}${portText(flow)} in ${seconds(hosts, nowUs)} and was answered by none of them`,
-        scope: { client, serverPort: port, protocol: number },
-        timeUs: nowUs,
-      });
     const slow = slowHosts.add(key, nowUs, server);
-    if (
-      slowRule.enabled &&
-      memberCount(slow) >= slowRule.targets &&
-      memberCount(hosts) < horizontalRule.hosts
-    )
-      scanners.tell(flow, slow, {
-        rule: 'scan-slow',
-        title: 'Slow scan of many hosts',
-        source: client,
-        destination: '',
-        port,
-        protocol,
-        evidence: `${client} tried ${memberCount(slow)} hosts on ${protocol}${portText(flow)} in ${seconds(slow, nowUs)} and was answered by none of them`,
-        scope: { client, serverPort: port, protocol: number },
-        timeUs: nowUs,
-      });
+    const needed = scanners.needed(client, horizontalRule.hosts, nowUs);
+    if (horizontalRule.enabled && memberCount(hosts) >= needed)
+      tellHosts(flow, hosts, 'scan-horizontal', 'Scan of many hosts', nowUs);
+    const isQuick = memberCount(hosts) >= horizontalRule.hosts;
+    if (slowRule.enabled && !isQuick && memberCount(slow) >= slowRule.targets)
+      tellHosts(flow, slow, 'scan-slow', 'Slow scan of many hosts', nowUs);
+  }
+
+  function tellHosts(
+    flow: Flow,
+    hosts: CountedWindow,
+    rule: Scan['rule'],
+    title: string,
+    nowUs: number,
+  ): void {
+    const { client, serverPort: port, protocol: number } = flow;
+    const protocol = protocolName(number);
+    scanners.tell(flow, hosts, {
+      rule,
+      title,
+      source: client,
+      destination: '',
+      port,
+      protocol,
+      evidence: `${client} tried ${memberCount(hosts)} hosts on ${protocol}${portText(flow)} in ${seconds(hosts, nowUs)} and was answered by none of them`,
+      scope: { client, serverPort: port, protocol: number },
+      timeUs: nowUs,
+    });
   }
 
   /** Takes the attempt back: it was none. */
@@ -190,10 +202,6 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       forgetMember(windows.peek(`${client} ${server} ${protocol}`, nowUs), port);
     for (const windows of [horizontal, slowHosts])
       forgetMember(windows.peek(`${client} ${protocol} ${port}`, nowUs), server);
-  }
-
-  function isAgreed({ client, server, serverPort }: Flow, nowUs: number): boolean {
-    return agreed.peek(`${client} ${server} ${serverPort}`, nowUs) !== undefined;
   }
 }
 
@@ -212,11 +220,6 @@ function goesOn(flow: Flow, view: PacketView): boolean {
 function isKeptAlive(flow: Flow, view: PacketView): boolean {
   if (view.protocol !== PROTO_TCP || (flow.clientState & SENT_SYN) !== 0) return false;
   return (view.tcpFlags & (TCP_RST | TCP_SYN | TCP_ACK)) === TCP_ACK;
-}
-
-/** The client of FTP, or the server, chose a port where nobody listens. */
-function isRefusedAgreement({ memory, clientState }: Flow): boolean {
-  return memory[AGREED] === true && (clientState & SENT_SYN) !== 0;
 }
 
 /** An attempt that was not taken back. */
