@@ -235,8 +235,9 @@ describe('the desk', () => {
       desk.add(finding({ group: `scanner ${i}`, timeUs: T0 + i * 10 * SECOND }), null);
     expect(desk.counters.merged).toBe(0);
     told.length = 0;
-    for (let i = 1; i <= 3; i++) desk.add(finding({ timeUs: T0 + i * 60 * SECOND }), null);
-    expect(told.map(({ count }) => count)).toEqual([2, 4]);
+    // What happens now is an alert of now.
+    for (let i = 1; i <= 4; i++) desk.add(finding({ timeUs: T0 + i * 60 * SECOND }), null);
+    expect(told.map(({ isNew, count }) => [isNew, count])).toEqual([[true, 1], [false, 2], [false, 4]]);
   });
 
   it('tells the last count of an alert that it must close', () => {

@@ -112,7 +112,7 @@ export class AlertDesk {
     this.counters.findings++;
     const { finding, key } = this.#limited(told);
     let open = this.#open.get(key);
-    if (open !== undefined && finding.timeUs - open.alert.lastUs > QUIET_US) {
+    if (open !== undefined && Math.abs(finding.timeUs - open.alert.lastUs) > QUIET_US) {
       this.#close(key, open);
       open = undefined;
     }

@@ -186,7 +186,8 @@ export class FlowTable {
   /** Whether the packet begins another flow of the same key. */
   #isOver(flow: Flow, view: PacketView): boolean {
     if (this.#isSilent(flow, view.timeUs)) return true;
-    if (view.timeUs - flow.startUs > this.#options.durationUsMax) return true;
+    // Also one that began in the future.
+    if (Math.abs(view.timeUs - flow.startUs) > this.#options.durationUsMax) return true;
     if (flow.ending !== 'closed') return false;
     const isOpening = view.protocol === PROTO_TCP && (view.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
     return isOpening || view.timeUs - flow.lastUs > LINGER_US;

@@ -49,6 +49,9 @@ const FORM_CHARACTERS_MAX = 512;
 /** In a form or in JSON. */
 const PASSWORD_FIELD = /(?:^|[&"_])(?:pass(?:word|wd|wort)?|pwd|user_?pass)"?\s*[=:]\s*"?[^&"\s]/i;
 
+/** In a conversation's memory: whether the request that is told of brings a form with a password. */
+export const PASSWORD_FORM = 'password-form';
+
 const operation = createOperation('http');
 
 export const http: Dissector = {
@@ -106,7 +109,9 @@ function request(message: Message, method: string, sink: Sink): void {
   operation.name = method.toLowerCase();
   operation.object = text(bytes, targetAt, targetEnd, OBJECT_CHARACTERS_MAX);
   headers(bytes, lineLast, end, sink);
-  if (method === 'POST') passwordInForm(bytes, lineLast, end, sink);
+  // Of this request, whatever others in the connection brought.
+  memory[PASSWORD_FORM] = method === 'POST' && passwordInForm(bytes, lineLast, end);
+  if (memory[PASSWORD_FORM]) sink.fact('password', 'http-form');
   memory['method'] = method;
   memory['target'] = operation.object;
   sink.operation(operation);
@@ -156,12 +161,11 @@ function isBasicLogin(bytes: Uint8Array, at: number, end: number): boolean {
 }
 
 /** A field of the form that is sent with this segment has the name of a password. */
-function passwordInForm(bytes: Uint8Array, from: number, end: number, sink: Sink): void {
+function passwordInForm(bytes: Uint8Array, from: number, end: number): boolean {
   for (let at = from; at + 4 <= end; at++)
-    if (bytes[at] === 13 && bytes[at + 1] === 10 && bytes[at + 2] === 13 && bytes[at + 3] === 10) {
-      if (PASSWORD_FIELD.test(text(bytes, at + 4, end, FORM_CHARACTERS_MAX))) sink.fact('password', 'http-form'); // prettier-ignore
-      return;
-    }
+    if (bytes[at] === 13 && bytes[at + 1] === 10 && bytes[at + 2] === 13 && bytes[at + 3] === 10)
+      return PASSWORD_FIELD.test(text(bytes, at + 4, end, FORM_CHARACTERS_MAX));
+  return false;
 }
 
 function headerName(bytes: Uint8Array, at: number, end: number): 'host' | 'user-agent' | 'content-type' | '' {

@@ -106,7 +106,6 @@ const RULES: readonly string[] = [
   'rpc-enumeration',
   'sip-scan',
   'wifi-deauth',
-  'scan-few',
   'ndp-scan',
 ];
 

@@ -18,7 +18,6 @@ const SETTINGS = {
   'dns-unusual-type': 'dns_tunnel',
   'dns-zone-transfer': 'dns_tunnel',
   'nameless-http': 'file_transfer',
-  'scan-few': 'scan_vertical',
   'ndp-scan': 'arp_scan',
 } as const satisfies Readonly<Record<string, RuleKey>>;
 

@@ -98,7 +98,7 @@ export function createLateralDetector(rules: Rules, tell: Tell): Detector {
   };
 
   function tellExploit(flow: Flow, operation: Operation, nowUs: number): void {
-    const exploit = EXPLOITS[operation.name];
+    const exploit = EXPLOITS.get(operation.name);
     if (exploit !== undefined && rules.exploit.enabled)
       told(flow, {
         rule: 'exploit',
@@ -142,7 +142,7 @@ export function createLateralDetector(rules: Rules, tell: Tell): Detector {
         evidence: `${flow.client} calls RpcAddPrinterDriverEx at ${flow.server}`,
         timeUs: nowUs,
       });
-    const procedure = PROCEDURES[operation.name];
+    const procedure = PROCEDURES.get(operation.name);
     if (procedure !== undefined)
       told(flow, {
         rule: 'remote-administration',
@@ -198,7 +198,7 @@ export function createLateralDetector(rules: Rules, tell: Tell): Detector {
   }
 
   function tellInterface(flow: Flow, name: string, nowUs: number): void {
-    const means = INTERFACES[name.toLowerCase()];
+    const means = INTERFACES.get(name.toLowerCase());
     if (means === undefined) return;
     const severity = means.isCommon ? 'low' : rules.remote_administration.severity;
     told(flow, {

@@ -5,6 +5,7 @@
 import { BACKWARD, FORWARD, PACKETS, PAYLOAD } from '../../flow/flow-columns.ts';
 import type { Flow } from '../../flow/flow.ts';
 import type { Operation } from '../../protocol/dissector.ts';
+import { PASSWORD_FORM } from '../../protocol/http.ts';
 import type { Detector } from '../detector.ts';
 import { KeyedWindows, addMember, hasMember, memberCount, seconds, type CountedWindow } from '../keyed-window.ts'; // prettier-ignore
 import type { Rules } from '../rule-file.ts';
@@ -54,9 +55,6 @@ const FORMS_FACTOR = 4;
 const BURST_US = 5_000_000;
 const BURST_SHARE = 0.5;
 const LOGIN_TARGET = /log-?[io]n|auth|sign-?in|session|token|passw/i;
-
-/** What the reader says of a form with the field of a password. */
-const FORM_PASSWORD = 'http-form';
 
 type LoginKind = 'password' | 'login' | 'form' | 'none';
 
@@ -147,7 +145,7 @@ export function createLoginDetector(rules: Rules, tell: Tell): Detector {
       if (protocol === 'mqtt' && operation.name !== 'connect') return;
       if (protocol === 'http') {
         if (!rules.http_brute_force.enabled) return;
-        const kind = operation.isFromClient ? loginKind(operation, flow.facts) : 'none';
+        const kind = operation.isFromClient ? loginKind(operation, flow) : 'none';
         const isRefused = !operation.isFromClient && refusal.test(operation.exception);
         if (kind !== 'none' || isRefused) countHttp(flow, kind, operation.object.split('?')[0] ?? '', nowUs);
       } else if (
@@ -161,13 +159,13 @@ export function createLoginDetector(rules: Rules, tell: Tell): Detector {
 }
 
 /** Machines post to one another all day, in XML and in forms too; a login says so in its address or brings a password. `password`: both, as no machine's token does. */
-function loginKind({ name, object }: Operation, facts: Flow['facts']): LoginKind {
+function loginKind({ name, object }: Operation, { facts, memory }: Flow): LoginKind {
   const body = facts['content-type'];
   const isLogin = LOGIN_TARGET.test(object.split('?')[0] ?? '');
   if (PASSWORD_QUERY.test(object)) return isLogin ? 'password' : 'login';
   if (name !== 'post') return 'none';
   const isForm = FORM.test(body ?? '');
-  if (isLogin && isForm && facts['password'] === FORM_PASSWORD) return 'password';
+  if (isLogin && isForm && memory[PASSWORD_FORM] === true) return 'password';
   if (isLogin && (body === undefined || isForm || JSON_BODY.test(body))) return 'login';
   return isForm ? 'form' : 'none';
 }

@@ -8,7 +8,7 @@ export interface Means {
 }
 
 /** Interfaces and pipes by name. */
-export const INTERFACES: Readonly<Record<string, Means>> = {
+export const INTERFACES: ReadonlyMap<string, Means> = tableOf({
   svcctl: { title: 'Services of another machine are managed', technique: 'T0866', isCommon: false },
   atsvc: { title: 'Tasks are planned on another machine', technique: 'T0866', isCommon: false },
   itaskschedulerservice: { title: 'Tasks are planned on another machine', technique: 'T0866', isCommon: false },
@@ -34,10 +34,10 @@ export const INTERFACES: Readonly<Record<string, Means>> = {
   eventlog: { title: 'The event log of another machine is used', technique: 'T0872', isCommon: false },
   epm: { title: 'RPC services of another machine are listed', technique: 'T0846', isCommon: true },
   epmapper: { title: 'RPC services of another machine are listed', technique: 'T0846', isCommon: true },
-}; // prettier-ignore
+}); // prettier-ignore
 
 /** Procedures of interfaces that domains and plants use all day, which they do not: by interface and number. [MS-DRSR], [MS-SAMR], [MS-SRVS], [MS-WKST]. */
-export const PROCEDURES: Readonly<Record<string, { readonly title: string; readonly technique: string }>> = {
+export const PROCEDURES: ReadonlyMap<string, { readonly title: string; readonly technique: string }> = tableOf({
   // ServerAlive and ServerAlive2 tell anybody a machine's addresses, and begin every creation of objects; SimplePing and ResolveOxid are how those that are there are kept (classic OPC). [MS-DCOM], 3.1.2.5.1.
   'IObjectExporter:3': { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846' },
   'IObjectExporter:5': { title: 'Objects of another machine are asked for (DCOM)', technique: 'T0846' },
@@ -53,11 +53,16 @@ export const PROCEDURES: Readonly<Record<string, { readonly title: string; reado
   'samr:51': { title: 'Accounts of another machine are listed', technique: 'T0888' },
   'srvsvc:12': { title: 'Who is connected to another machine is listed', technique: 'T0888' },
   'wkssvc:2': { title: 'Users of another machine are listed', technique: 'T0888' },
-}; // prettier-ignore
+}); // prettier-ignore
 
 /** Operations that only an exploit or its backdoor sends. */
-export const EXPLOITS: Readonly<Record<string, string>> = {
+export const EXPLOITS: ReadonlyMap<string, string> = tableOf({
   'trans2-session-setup': 'SMB transaction of the DoublePulsar backdoor',
   'doublepulsar-response': 'Answer of the DoublePulsar backdoor',
   'peek-named-pipe-fid0': 'SMB transaction that tests for MS17-010',
-};
+});
+
+/** A map: whoever names a pipe `constructor` finds nothing in it. */
+function tableOf<T>(table: Readonly<Record<string, T>>): ReadonlyMap<string, T> {
+  return new Map(Object.entries(table));
+}

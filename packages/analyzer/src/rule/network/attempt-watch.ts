@@ -3,7 +3,8 @@
  * client goes on as somebody does who is heard, the attempt is taken back. Counted by the ports of one host (vertical), by the hosts of one port or of echo
  * requests (horizontal), and both over an hour (slow).
  */
-import { SENT_SYN, type Flow } from '../../flow/flow.ts';
+import type { Severity } from '../../alert/finding.ts';
+import { SENT_SYN, SENT_SYN_ACK, type Flow } from '../../flow/flow.ts';
 import {
   PROTO_ICMP,
   PROTO_ICMPV6,
@@ -26,8 +27,9 @@ const TRACEROUTE_PORT = 33_434;
 const TRACEROUTE_PORTS = 256;
 /** A port that was agreed on over FTP is used soon. */
 const AGREED_US = 60_000_000;
-/** The client told the server where to connect: an attempt like others when it is refused. Who asks for port after port scans through the server (RFC 2577). */
+/** The client told the server to connect to the port of a service, where no file ever goes: an attempt like others when it is refused (RFC 2577, section 3). */
 const ORDERED = 'ordered';
+const SERVICE_PORTS_MAX = 1024;
 /** Too few for a scan, but a thing to know. */
 const FEW_PORTS_MIN = 6;
 /** `ping` sends 32 or 56 bytes along; scanners send none, and count hosts that answer as much as those that do not. */
@@ -48,8 +50,6 @@ export interface AttemptWatch {
   /** The server takes part. */
   answered(flow: Flow, nowUs: number): void;
   operation(flow: Flow, operation: Operation): void;
-  /** Whether anything that this client sent to ports of this server was seen lately, whatever became of it. */
-  hasSeen(client: string, server: string, protocol: number, nowUs: number): boolean;
   readonly state: Record<string, unknown>;
 }
 
@@ -61,7 +61,7 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
   /** By client, protocol and port; members: servers. */
   const horizontal = new KeyedWindows(horizontalRule.within * 1000);
   const slowHosts = new KeyedWindows(slowRule.within * 1000);
-  /** By who connects to whom and where; counted when it was the server that was told. */
+  /** By who connects to whom and where; counted when the server was told to connect to a service. */
   const agreed = new KeyedWindows(AGREED_US);
 
   return {
@@ -91,7 +91,7 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
     },
 
     packet(flow, view, isFromClient) {
-      if (!isFromClient && (view.tcpFlags & TCP_RST) !== 0 && flow.memory[ORDERED] === true) {
+      if (!isFromClient && (view.tcpFlags & TCP_RST) !== 0 && isRefusedOrder(flow)) {
         flow.memory[ORDERED] = false;
         const key = `${flow.client} ${flow.server} ${flow.protocol}`;
         if (verticalRule.enabled)
@@ -110,11 +110,7 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       if (operation.protocol !== 'ftp' || Number.isNaN(operation.value)) return;
       const [from, to] = operation.isResponse ? [flow.client, flow.server] : [flow.server, flow.client];
       const agreement = agreed.at(`${from} ${to} ${operation.value}`, flow.lastUs);
-      if (!operation.isResponse) agreement.count++;
-    },
-
-    hasSeen(client, server, protocol, nowUs) {
-      return slowPorts.peek(`${client} ${server} ${protocol}`, nowUs) !== undefined;
+      if (!operation.isResponse && operation.value < SERVICE_PORTS_MAX) agreement.count++;
     },
   };
 
@@ -133,7 +129,7 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
     if (memberCount(ports) >= verticalRule.ports)
       tellTried(flow, ports, 'scan-vertical', 'Port scan of one host', nowUs);
     else if (memberCount(ports) >= FEW_PORTS_MIN)
-      tellTried(flow, ports, 'scan-few', 'Some ports of one host are tried', nowUs);
+      tellTried(flow, ports, 'scan-vertical', 'Some ports of one host are tried', nowUs, 'low');
   }
 
   /** Ports of the flow's server. */
@@ -143,12 +139,14 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
     rule: Scan['rule'],
     title: string,
     nowUs: number,
+    severity?: Severity,
   ): void {
     const { client, server, protocol: number } = flow;
     const protocol = protocolName(number);
     scanners.tell(flow, ports, {
       rule,
       title,
+      ...(severity === undefined ? {} : { severity }),
       source: client,
       destination: server,
       port: -1,
@@ -188,7 +186,7 @@ export function createAttemptWatch(rules: Rules, scanners: Scanners): AttemptWat
       destination: '',
       port,
       protocol,
-      evidence: `${client} tried ${memberCount(hosts)} hosts on ${protocol}${portText(flow)} in ${seconds(hosts, nowUs)} and was answered by none of them`,
+      evidence: `${client} tried ${memberCount(hosts)} hosts on ${protocol}${portText(flow)} in ${seconds(hosts, nowUs)} and used none of them`,
       scope: { client, serverPort: port, protocol: number },
       timeUs: nowUs,
     });
@@ -222,6 +220,10 @@ function isKeptAlive(flow: Flow, view: PacketView): boolean {
   return (view.tcpFlags & (TCP_RST | TCP_SYN | TCP_ACK)) === TCP_ACK;
 }
 
+function isRefusedOrder({ memory, serverState }: Flow): boolean {
+  return memory[ORDERED] === true && (serverState & SENT_SYN_ACK) === 0;
+}
+
 /** An attempt that was not taken back. */
 function isTrying({ memory }: Flow): boolean {
   const sent = memory[TRIED];
@@ -241,7 +243,7 @@ function isTraceroute({ protocol, serverPort: port }: Flow): boolean {
 }
 
 /** Of UDP. */
-export function isTraceroutePort(port: number): boolean {
+function isTraceroutePort(port: number): boolean {
   return port >= TRACEROUTE_PORT && port < TRACEROUTE_PORT + TRACEROUTE_PORTS;
 }
 

@@ -35,6 +35,15 @@ describe('a flood', () => {
     expect(rules).toContain('connection-flood');
   });
 
+  it('of openings is one, whatever is sent behind each of them without having heard the answer', () => {
+    const blind = (i: number): Packet[] => {
+      const [client, server] = [`10.0.${i >> 6}.${i & 63}:5000`, '10.0.0.2:80'];
+      const flags = [[client, server, 'S'], [server, client, 'SA'], [client, server, 'A'], [server, client, 'R']] as const; // prettier-ignore
+      return flags.map(([from, to, letters], n) => ({ timeUs: i * 10_000 + n * 1000, frame: tcp(from, to, letters) })); // prettier-ignore
+    };
+    expect(rulesOfPackets({ syn_flood: { half_open: 30 } }, each(60, blind))).toContain('syn-flood');
+  });
+
   it('that is slower than its window is none', () => {
     const packets = each(40, (i) => knock(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * 2 * SECOND));
     expect(rulesOfPackets({ syn_flood: { half_open: 10 } }, packets)).not.toContain('syn-flood');

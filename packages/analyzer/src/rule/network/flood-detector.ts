@@ -10,8 +10,8 @@
  *   ICMP  ─▶ datagram-flood-watch
  */
 import { isGroupAddress } from '../../asset/networks.ts';
-import { SENT_DATA, SENT_SYN, SENT_SYN_ACK, type Flow } from '../../flow/flow.ts';
-import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/packet-view.ts';
+import { SENT_ACK, SENT_SYN_ACK, type Flow } from '../../flow/flow.ts';
+import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_FIN, TCP_SYN } from '../../packet/packet-view.ts';
 import type { Detector } from '../detector.ts';
 import type { Rules } from '../rule-file.ts';
 import type { Tell } from '../tell.ts';
@@ -43,7 +43,7 @@ export function createFloodDetector(rules: Rules, tell: Tell): Detector {
       switch (flow.protocol) {
         case PROTO_TCP:
           if ((view.tcpFlags & TCP_SYN) !== 0) onHandshake(flow, view.tcpFlags, isFromClient, view.timeUs);
-          else if (isFromClient && isAcknowledging(flow, view.tcpFlags)) halfOpen.finished(flow, view.timeUs);
+          else if (!isFromClient && isHangingUp(flow, view.tcpFlags)) halfOpen.finished(flow, view.timeUs);
           return;
         case PROTO_UDP:
           if (isGroupAddress(flow.server)) reflections.announced(flow, view.timeUs);
@@ -74,8 +74,9 @@ export function createFloodDetector(rules: Rules, tell: Tell): Detector {
   }
 }
 
-/** Before the server has said anything: what acknowledges then is the end of the handshake. */
-function isAcknowledging(flow: Flow, flags: number): boolean {
-  if ((flow.serverState & (SENT_SYN_ACK | SENT_DATA)) !== SENT_SYN_ACK) return false;
-  return (flags & (TCP_ACK | TCP_RST)) === TCP_ACK && (flow.clientState & SENT_SYN) !== 0;
+/** Closed in order by the server, and not torn down: somebody was there, and has acknowledged what it said at the beginning. */
+function isHangingUp(flow: Flow, flags: number): boolean {
+  return (
+    (flags & TCP_FIN) !== 0 && (flow.serverState & SENT_SYN_ACK) !== 0 && (flow.clientState & SENT_ACK) !== 0
+  );
 }

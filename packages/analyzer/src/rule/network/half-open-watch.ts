@@ -25,7 +25,7 @@ const FINISHED = 'finished';
 export interface HalfOpenWatch {
   /** A first SYN. */
   opened(flow: Flow, nowUs: number): void;
-  /** The client acknowledged what the server accepted: whatever it is, it is not half open. */
+  /** The server closed it in order: whatever it was, it is not half open. */
   finished(flow: Flow, nowUs: number): void;
   /** The server takes part in that connection. */
   answered(flow: Flow, nowUs: number): void;

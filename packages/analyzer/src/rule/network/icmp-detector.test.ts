@@ -128,9 +128,9 @@ describe('pings that spell something', () => {
   });
 
   it('are told after sixteen letters in a row, and not when they take more than a minute each', () => {
-    // The first request of a flow is not kept.
-    expect(told(letters(MESSAGE.subarray(0, 17)))).toBe(true);
-    expect(told(letters(MESSAGE.subarray(0, 16)))).toBe(false);
+    // The first three requests of a flow are not looked at.
+    expect(told(letters(MESSAGE.subarray(0, 19)))).toBe(true);
+    expect(told(letters(MESSAGE.subarray(0, 18)))).toBe(false);
     const broken = letters(Buffer.from(MESSAGE.toString().replaceAll(/(.{12})./g, '$11')));
     expect(told(broken)).toBe(false);
     expect(told(letters(MESSAGE, 61 * SECOND))).toBe(false);
@@ -161,11 +161,20 @@ describe('pings that spell something', () => {
     expect(told(Array.from({ length: 3000 }, (_, i) => linuxPing(i, i * SECOND + jitter())))).toBe(false);
   });
 
+  it('are not told of a timer, at whatever moment of the second it strikes', () => {
+    let random = 1;
+    const jitter = (): number => (random = (random * 48_271) % 0x7fff_ffff) % 3000;
+    for (let phaseUs = 0; phaseUs < SECOND; phaseUs += 25_000) {
+      const pings = Array.from({ length: 200 }, (_, i) => linuxPing(i, i * SECOND + phaseUs + jitter()));
+      expect(told(pings), `at ${phaseUs} us`).toBe(false);
+    }
+  });
+
   it('are counted on behind a snapshot', () => {
     const before = new Rig().add(letters(MESSAGE).slice(0, 10));
     const after = new Rig();
     after.engine.restore(deserialize(serialize(before.engine.snapshot())));
-    expect(after.add(letters(MESSAGE).slice(10, 17)).finish().rules).toContain('icmp-tunnel');
+    expect(after.add(letters(MESSAGE).slice(10, 22)).finish().rules).toContain('icmp-tunnel');
   });
 
   it('are told though the other end pings back, and of who spells', () => {

@@ -11,7 +11,7 @@ import type { Detector } from '../detector.ts';
 import { KeyedWindows, memberCount, type CountedWindow, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
 import type { Seen, Tell } from '../tell.ts';
-import { commandOf, newPlaces, spelling } from './ping-text.ts';
+import { commandOf, microsecondsOf, newPlaces, spelling } from './ping-text.ts';
 
 /** `ping` brings 32 or 56 bytes; who tries how large packets may be does so a few times. */
 const LARGE_BYTES_MIN = 128;
@@ -36,6 +36,11 @@ const ROUTER_ADVERTISEMENT_BYTES = 16;
 const OPTION_RDNSS = 25;
 const REQUESTS: ReadonlySet<number> = new Set([8, 128]);
 const REPLIES: ReadonlySet<number> = new Set([0, 129]);
+
+/** Numbers in the list of pending requests: three of them. */
+const LETTERS_FROM = 6;
+/** Between what a request says of when it was sent, and when it was seen. */
+const CLOCK_JITTER_US = 10_000;
 
 export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
   const rule = rules.icmp_tunnel;
@@ -115,13 +120,14 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
     const identity = be32(view.bytes, view.inner.transportOffset + 4);
     const places = placesOf(flow, isFromClient ? 'letters' : 'lettersBack', identity, data, view.timeUs);
     if (places === null) return;
-    const text = spelling(places, view.bytes, view.payloadOffset, view.payloadEnd);
+    const { bytes, payloadOffset, payloadEnd, timeUs } = view;
+    const text = spelling(places, bytes, payloadOffset, payloadEnd, isOnTime(view, flow));
     if (text === null) return;
     const { client, server } = flow;
     toldOfData(flow, flow, {
       title: 'Pings that spell something',
       evidence: `${text.letters} echo requests in a row from ${isFromClient ? client : server} to ${isFromClient ? server : client} brought a letter each in byte ${text.place} of their data, ${text.different} different ones`,
-      timeUs: view.timeUs,
+      timeUs,
     });
   }
 
@@ -138,7 +144,7 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
     });
   }
 
-  /** Where the flow's letters of one direction are counted, from its second request on; null for the first, and for one that is seen again. */
+  /** Where the flow's letters of one direction are counted, from its fourth request on; null before, and for one that is seen again. */
   function placesOf(
     { memory }: Flow,
     name: 'letters' | 'lettersBack',
@@ -147,7 +153,8 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
     timeUs: number,
   ): number[] | null {
     const pending = memory['pings'] as number[] | undefined;
-    if (pending === undefined) return null;
+    // A ping or two tell nothing, and floods are made of them.
+    if (pending === undefined || pending.length < LETTERS_FROM) return null;
     if (pending.at(-2) === identity && pending.at(-1) === data) return null;
     const places = (memory[name] ??= newPlaces()) as number[];
     if (timeUs - ((memory['letterUs'] as number | undefined) ?? timeUs) > rule.within * 1000) places.fill(0);
@@ -270,4 +277,16 @@ function contradicts(flow: Flow, identity: number, data: number): boolean {
     isKnown = true;
   }
   return isKnown;
+}
+
+/** Whether the microseconds that a request brings have gone on as much as the packets' own since the request before: then they are the sender's clock, and no text. */
+function isOnTime({ bytes, payloadOffset, payloadEnd, timeUs }: PacketView, { memory }: Flow): boolean {
+  const said = microsecondsOf(bytes, payloadOffset, payloadEnd);
+  if (said === -1) return false;
+  const phase = (((timeUs - said) % 1e6) + 1e6) % 1e6;
+  const before = memory['phase'] as number | undefined;
+  memory['phase'] = phase;
+  if (before === undefined) return true;
+  const step = Math.abs(phase - before);
+  return Math.min(step, 1e6 - step) < CLOCK_JITTER_US;
 }

@@ -15,8 +15,9 @@ const ONE_SIDED_SHARE = 0.9;
 const ALONE_US = 10_000_000;
 /** A mirror may lose a direction while connections last. */
 const JUDGED_AGAIN_US = 300_000_000;
-/** Of a fault that was told each conversation tells again: one alert that grows, where few speak. */
-const FAULT_US = 3_600_000_000;
+/** Of a fault that was told lately few conversations tell again: one alert that grows, where hardly anybody speaks. */
+const FAULT_US = 900_000_000;
+const FAULT_FLOWS = 2;
 /** Of a conversation: who speaks, since when, up to which sequence number, and when it was judged (-1: not yet). */
 const SPEAKER = 'speaker';
 const [IS_CLIENT, SINCE_US, NEXT, JUDGED_US] = [0, 1, 2, 3] as const;
@@ -29,8 +30,9 @@ export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
   function judge(isOneSided: boolean, nowUs: number): void {
     const window = conversations.add('', nowUs);
     if (isOneSided) window.other++;
-    const needed = faults.peek('', nowUs) === undefined ? rule.flows : 1;
+    const needed = faults.peek('', nowUs) === undefined ? rule.flows : FAULT_FLOWS;
     if (window.count < needed || window.other < ONE_SIDED_SHARE * window.count) return;
+    faults.windows.delete('');
     faults.at('', nowUs);
     tell(null, {
       rule: 'one-sided-mirror',

@@ -7,6 +7,9 @@
 const PLACES = 32;
 /** Of each place: the letter last seen, how many in a row, which as bits, how often they turned. */
 const NUMBERS = 4;
+/** A timeval: seconds and microseconds, eight bytes each. */
+const TIME_BYTES = 16;
+const MICROSECONDS_AT = 8;
 /** Random bytes, which the microseconds of `ping` are, are letters so often in a row once in 10^11 requests. */
 const LETTERS_MIN = 16;
 const DIFFERENT_MIN = 5;
@@ -34,12 +37,20 @@ export function newPlaces(): number[] {
   return new Array<number>(PLACES * NUMBERS).fill(0);
 }
 
-/** Takes the payload `[from, end)` of one more request to what `places` knows; null while no place of them spells something. */
-export function spelling(places: number[], bytes: Uint8Array, from: number, end: number): Spelling | null {
+/** Takes the payload `[from, end)` of one more request to what `places` knows; null while no place of them spells something. `isTime`: what stands where `ping` has the time is the time. */
+export function spelling(
+  places: number[],
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+  isTime: boolean,
+): Spelling | null {
   let found = -1;
   for (let place = 0; place < PLACES; place++) {
     const at = place * NUMBERS;
-    const letter = from + place < end ? letterOf(bytes[from + place] as number) : -1;
+    // The lowest byte of microseconds is random, whatever timer runs.
+    const isClock = isTime && place > MICROSECONDS_AT && place < TIME_BYTES;
+    const letter = !isClock && from + place < end ? letterOf(bytes[from + place] as number) : -1;
     if (letter === -1) {
       places[at + 1] = 0;
       continue;
@@ -62,6 +73,14 @@ export function spelling(places: number[], bytes: Uint8Array, from: number, end:
     letters: places[found + 1] as number,
     different: bitCount(places[found + 2] as number),
   };
+}
+
+/** The microseconds that `ping` put into its payload (little-endian), or -1 where none stand. */
+export function microsecondsOf(bytes: Uint8Array, from: number, end: number): number {
+  if (end - from < TIME_BYTES) return -1;
+  const at = from + MICROSECONDS_AT;
+  const value = (bytes[at] as number) + (bytes[at + 1] as number) * 0x100 + (bytes[at + 2] as number) * 0x1_0000 + (bytes[at + 3] as number) * 0x100_0000; // prettier-ignore
+  return value < 1e6 ? value : -1;
 }
 
 /**

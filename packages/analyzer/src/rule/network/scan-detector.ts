@@ -4,8 +4,7 @@
  *   flows of TCP, UDP and ICMP ─▶ attempt-watch   ports of one host (vertical), hosts (horizontal), either over an hour (slow)
  *   odd TCP flags, ended flows ─▶ fingerprint-watch
  *   IPv6's neighbours          ─▶ sweep-watch
- *   ICMP, unreachable          ─▶ refusal-watch     scans of which only the answers are seen
- *   other IP protocols, ARP     here: protocols that hardly anybody speaks, addresses that are asked for
+ *   other IP protocols, ARP     here: protocols that hardly anybody speaks, or that are refused; addresses that are asked for
  */
 import { FRAME_ARP } from '@tapline/shared/packet/frame-cursor.ts';
 import { isGroupAddress, type NetworkList } from '../../asset/networks.ts';
@@ -19,7 +18,6 @@ import type { Rules } from '../rule-file.ts';
 import type { Tell } from '../tell.ts';
 import { createAttemptWatch } from './attempt-watch.ts';
 import { createFingerprintWatch, hasOddFlags } from './fingerprint-watch.ts';
-import { createRefusalWatch, scopeOfRefusals, UNREACHABLE } from './refusal-watch.ts';
 import { createScanners } from './scanners.ts';
 import { createSweepWatch } from './sweep-watch.ts';
 
@@ -27,6 +25,11 @@ import { createSweepWatch } from './sweep-watch.ts';
 const COMMON_PROTOCOLS: ReadonlySet<number> = new Set([
   1, 2, 4, 6, 17, 41, 47, 50, 51, 58, 88, 89, 103, 112, 115, 132,
 ]);
+
+/** Type and code of the answer to an IP protocol that a host does not speak. */
+const UNREACHABLE = 3;
+const NO_PROTOCOL = 2;
+const IPV4_HEADER_BYTES = 20;
 
 export function createScanDetector(rules: Rules, internal: NetworkList, tell: Tell): Detector {
   const { scan_protocol: protocolRule, arp_scan: arpRule } = rules;
@@ -36,7 +39,6 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
   const attempts = createAttemptWatch(rules, scanners);
   const fingerprints = createFingerprintWatch(rules, scanners);
   const sweeps = createSweepWatch(rules, scanners);
-  const refusals = createRefusalWatch(rules, scanners, attempts, onRefusedProtocol);
 
   return {
     state: {
@@ -45,7 +47,6 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       arp,
       ...fingerprints.state,
       ...sweeps.state,
-      ...refusals.state,
       ...scanners.state,
     },
 
@@ -74,8 +75,12 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
           fingerprints.oddFlags(flow, view.tcpFlags, isFromClient, view.timeUs);
           return;
         }
-        if (view.protocol === PROTO_ICMP && view.sourcePort === UNREACHABLE)
-          refusals.packet(view, flow, isFromClient);
+        if (
+          view.protocol === PROTO_ICMP &&
+          view.sourcePort === UNREACHABLE &&
+          view.destinationPort === NO_PROTOCOL
+        )
+          onRefusedProtocol(view, flow, isFromClient);
       }
       if (view.protocol === PROTO_ICMPV6 && arpRule.enabled && isOfNeighbours(view))
         sweeps.packet(view, flow);
@@ -101,15 +106,16 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
     });
   }
 
-  /** Beside what was sent, of which the window's `other` counts the flows. */
-  function onRefusedProtocol(
-    client: string,
-    server: string,
-    protocol: number,
-    flow: Flow,
-    nowUs: number,
-  ): void {
-    const window = protocols.add(`${client} ${server}`, nowUs, protocol);
+  /** A host says that it does not speak a protocol, and quotes the IP header of what it refuses (RFC 792); beside what was sent, of which the window's `other` counts the flows. */
+  function onRefusedProtocol(view: PacketView, flow: Flow, isFromClient: boolean): void {
+    const quoted = view.inner.transportOffset + 8;
+    if (view.inner.transportOffset === -1 || view.end - quoted < IPV4_HEADER_BYTES) return;
+    if ((view.bytes[quoted] as number) >> 4 !== 4) return;
+    // Who opens a flow of refusals refuses; the other may refuse as well.
+    const client = isFromClient ? flow.server : flow.client;
+    const server = isFromClient ? flow.client : flow.server;
+    const nowUs = view.timeUs;
+    const window = protocols.add(`${client} ${server}`, nowUs, view.bytes[quoted + 9]);
     if (!protocolRule.enabled || memberCount(window) < protocolRule.protocols) return;
     const isSeen = window.other > 0;
     const tried = `${memberCount(window)} IP protocols`;
@@ -123,7 +129,9 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       evidence: isSeen
         ? `${client} tried ${tried} of ${server} in ${seconds(window, nowUs)}`
         : `${server} refused ${client} ${tried} in ${seconds(window, nowUs)}; what was sent was not seen`,
-      scope: isSeen ? { client, server } : scopeOfRefusals(client, server),
+      scope: isSeen
+        ? { client, server }
+        : { pair: [client, server], protocol: PROTO_ICMP, clientPort: UNREACHABLE },
       timeUs: nowUs,
     });
   }
@@ -139,7 +147,6 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       rule: 'arp-scan',
       title: 'ARP scan',
       source: senderMac,
-      address: sender,
       destination: '',
       port: -1,
       protocol: 'arp',

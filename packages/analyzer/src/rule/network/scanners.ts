@@ -15,10 +15,12 @@ const OUTWARD_PORTS: ReadonlySet<number> = new Set([53, 80, 123, 443]);
 const KNOWN_SCANNER_US = 600_000_000;
 const KNOWN_SCANNER_SHARE = 4;
 
-export interface Scan extends Pick<Seen, 'title' | 'evidence' | 'timeUs'> {
+/** Inventories and monitors look round too, and some of what they know is switched off. */
+const LOOKING_ROUND: ReadonlySet<string> = new Set(['arp-scan', 'ndp-scan', 'scan-protocol']);
+
+export interface Scan extends Pick<Seen, 'title' | 'severity' | 'evidence' | 'timeUs'> {
   readonly rule:
     | 'scan-vertical'
-    | 'scan-few'
     | 'scan-horizontal'
     | 'scan-slow'
     | 'scan-protocol'
@@ -27,8 +29,6 @@ export interface Scan extends Pick<Seen, 'title' | 'evidence' | 'timeUs'> {
     | 'arp-scan'
     | 'ndp-scan';
   readonly source: string;
-  /** The IP address of a source that is told by its MAC address. */
-  readonly address?: string;
   /** '' for many. */
   readonly destination: string;
   /** -1 for many. */
@@ -51,7 +51,6 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
   const scanners = new KeyedWindows(KNOWN_SCANNER_US);
   const severities: Readonly<Record<Scan['rule'], Severity>> = {
     'scan-vertical': rules.scan_vertical.severity,
-    'scan-few': 'low',
     'scan-horizontal': rules.scan_horizontal.severity,
     'scan-slow': rules.scan_slow.severity,
     'scan-protocol': rules.scan_protocol.severity,
@@ -64,10 +63,10 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
   return {
     state: { scanners },
 
-    tell(flow, window, { aroundUs = 0, address, ...scan }) {
+    tell(flow, window, { aroundUs = 0, ...scan }) {
       const { rule, source, destination, port, protocol, timeUs } = scan;
-      const severity = severityOf(rule, memberCount(window), flow);
-      if (severity !== 'low') for (const name of [source, address ?? source]) scanners.at(name, timeUs);
+      const severity = scan.severity ?? severityOf(rule, memberCount(window), flow);
+      if (severity !== 'low' && flow !== null && !LOOKING_ROUND.has(rule)) scanners.at(source, timeUs);
       const isOfProtocol = rule === 'scan-slow' || rule === 'scan-horizontal';
       const isOfPort = destination === '' || rule === 'scan-version';
       tell(flow, {

@@ -13,6 +13,7 @@ import type { Scanners } from './scanners.ts';
 const UNSPECIFIED = '::';
 /** What was routed has less and is not believed. */
 const HOP_LIMIT = 255;
+const ANSWERS_WITHIN_US = 1_000_000;
 
 export interface SweepWatch {
   /** A neighbour solicitation or advertisement. */
@@ -46,7 +47,8 @@ export function createSweepWatch(rules: Rules, scanners: Scanners): SweepWatch {
       const sender = formatAddress(bytes, inner.sourceOffset, 16);
       if (sender === UNSPECIFIED || sender === message.target) return;
       const window = sought.add(sender, timeUs, message.target);
-      if (memberCount(window) < rule.hosts) return;
+      // Who is there answers at once.
+      if (memberCount(window) < rule.hosts || timeUs - window.startUs < ANSWERS_WITHIN_US) return;
       scanners.tell(flow, window, {
         rule: 'ndp-scan',
         title: 'Scan of IPv6 neighbours',
