@@ -237,7 +237,11 @@ describe('the desk', () => {
     told.length = 0;
     // What happens now is an alert of now.
     for (let i = 1; i <= 4; i++) desk.add(finding({ timeUs: T0 + i * 60 * SECOND }), null);
-    expect(told.map(({ isNew, count }) => [isNew, count])).toEqual([[true, 1], [false, 2], [false, 4]]);
+    expect(told.map(({ isNew, count }) => [isNew, count])).toEqual([
+      [true, 1],
+      [false, 2],
+      [false, 4],
+    ]);
   });
 
   it('tells the last count of an alert that it must close', () => {
