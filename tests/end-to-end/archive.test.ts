@@ -226,8 +226,16 @@ describe('a kill', () => {
     }
     await run('forwarder', '-c', yaml);
     const segments = readdirSync(edge).filter((name) => name.endsWith('.pcap'));
+    const isDone = (name: string): boolean => existsSync(join(edge, name.replace('.pcap', '.json')));
+    // On a busy machine the stop's deadline comes before the last of them: those, too, are the next start's, of a capture without packets.
+    writeFileSync(yaml, readFileSync(yaml, 'utf8').replace(/capture: .*/, 'capture: {driver: stdin}'));
+    for (let round = 0; round < 5 && !segments.every(isDone); round++) {
+      const forwarder = new Program('forwarder', ['-c', yaml]);
+      forwarder.child.stdin?.end(Buffer.from('d4c3b2a10200040000000000000000000000010001000000', 'hex'));
+      expect((await forwarder.exited).code, forwarder.transcript()).toBe(0);
+    }
     for (const name of segments) {
-      expect(existsSync(join(edge, name.replace('.pcap', '.json'))), name).toBe(true);
+      expect(isDone(name), name).toBe(true);
       expect(existsSync(join(edge, name.replace('.pcap', '.idx'))), name).toBe(true);
     }
     const all = readdirSync(edge).filter((name) => name.endsWith('.json')).map((name) => parseSidecar(readFileSync(join(edge, name), 'utf8'))); // prettier-ignore
@@ -236,5 +244,5 @@ describe('a kill', () => {
     expect(new Set(readFileSync(at('killed.txt'), 'utf8').trim().split('\n'))).toEqual(new Set(segments));
     expect((await run('forwarder', 'verify', '-c', yaml)).out).toMatch(new RegExp(`good .* ${segments.length} segments proven`)); // prettier-ignore
     for (const name of segments) execFileSync('tcpdump', ['-nr', join(edge, name), '-w', '/dev/null'], { stdio: 'pipe' }); // prettier-ignore
-  }, 60_000);
+  }, 120_000);
 });
