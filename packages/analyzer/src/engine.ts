@@ -108,15 +108,15 @@ export class Engine {
     );
     this.dissection = new Dissection(DISSECTORS, {
       operation: (flow, operation) => {
-        this.inventory.operation(flow, operation, this.clockUs);
-        for (const detector of this.#onOperation) detector.operation?.(flow, operation, this.clockUs);
+        this.inventory.operation(flow, operation, this.packetUs);
+        for (const detector of this.#onOperation) detector.operation?.(flow, operation, this.packetUs);
       },
       fact: (flow, key, value) => {
         this.inventory.fact(flow, key, value);
-        for (const detector of this.#detectors) detector.fact?.(flow, key, value, this.clockUs);
+        for (const detector of this.#detectors) detector.fact?.(flow, key, value, this.packetUs);
       },
       violation: (flow, protocol, reason) => {
-        for (const detector of this.#detectors) detector.violation?.(flow, protocol, reason, this.clockUs);
+        for (const detector of this.#detectors) detector.violation?.(flow, protocol, reason, this.packetUs);
       },
     });
   }
@@ -246,7 +246,7 @@ export class Engine {
     if (flow.memory['answered'] === true || !this.#takesPart(view, flow)) return;
     flow.memory['answered'] = true;
     this.inventory.answered(flow, view);
-    for (const detector of this.#detectors) detector.flowAnswered?.(flow, this.clockUs);
+    for (const detector of this.#detectors) detector.flowAnswered?.(flow, this.packetUs);
   }
 
   #takesPart(view: PacketView, flow: Flow): boolean {

@@ -6,6 +6,8 @@
  * - a late packet does not turn time back, however late. But when all that came for STALE_US of their own time were far behind, the clock was wrong;
  * - it is made of packets' times alone: the same packets, the same time.
  *
+ * Who can set the times of many packets can still hold it back or ahead: two clocks by turns never agree. What that costs is bounded by the number of flows.
+ *
  * Plain data; two comparisons a packet.
  */
 

@@ -98,6 +98,15 @@ describe('a scan', () => {
     expect(calls(80)).toContainEqual({ rule: 'scan-horizontal', severity: 'high' });
   });
 
+  it('is not who is answered while time has gone back', () => {
+    const late = { timeUs: 520 * SECOND, frame: udp('10.0.0.9:1', '10.0.0.8:2', { payload: 1 }) };
+    const polls = each(20, (i) => [
+      { timeUs: i * 10_000, frame: udp('10.0.0.1:40000', `10.0.1.${i}:161`, { payload: 40 }) },
+      { timeUs: i * 10_000 + 500, frame: udp(`10.0.1.${i}:161`, '10.0.0.1:40000', { payload: 90 }) },
+    ]);
+    expect(rulesOfPackets([late, ...polls])).toEqual([]);
+  });
+
   it('of half a dozen ports is a thing to know', () => {
     const few = (count: number): object[] =>
       [...new Rig().add(each(count, (i) => knock('10.0.0.1:5000', `10.0.0.2:${20 + i}`, i))).finish().alerts.values()].map(({ rule, severity }) => ({ rule, severity })); // prettier-ignore
