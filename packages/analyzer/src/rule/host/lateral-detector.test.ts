@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import type { Alert } from '../../alert/alert-desk.ts';
 import { Rig } from '../../engine-testing.ts';
-import { bytesOf } from '../../protocol/it-testing.ts';
+import { bytesOf, utf16 } from '../../protocol/it-testing.ts';
 import { connection } from '../traffic-testing.ts';
 
 const OBJECT_EXPORTER = 'c4fefc9960521b10bbcb00aa0021347a';
@@ -32,3 +32,17 @@ it.each([
 ])('%s, which begins something, is told', (_, uuid, opnum) => {
   expect(called(uuid, opnum)).toMatchObject({ severity: 'medium', source: '10.0.0.66' });
 });
+
+it.each(['constructor', '__proto__', 'toString', 'hasOwnProperty', 'valueOf'])(
+  'a pipe that is called %s is no means of anything',
+  (name) => {
+    const path = utf16(name);
+    const body = bytesOf('3900', new Uint8Array(42), '7800', [path.byteLength, 0], new Uint8Array(8), path);
+    const create = bytesOf('fe534d42 40000000 00000000', [5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], new Uint8Array(39), body); // prettier-ignore
+    const framed = bytesOf([0, 0, create.byteLength >> 8, create.byteLength & 255], create);
+    const rig = new Rig().add(connection('10.0.0.66:5000', '10.0.0.2:445', [['>', framed]], 0)).finish();
+    expect(rig.flows[0]?.service).toBe('smb');
+    expect([...rig.alerts.values()].filter(({ title }) => typeof title !== 'string')).toEqual([]);
+    expect(rig.rules).not.toContain('remote-administration');
+  },
+);
