@@ -125,6 +125,19 @@ describe('CEF', () => {
 });
 
 describe('syslog', () => {
+  it('loses the one record that cannot be written, says so, and none of those before and behind it', async () => {
+    const collector = new Collector();
+    const port = await listen(createServer((socket) => collector.take(socket)));
+    const { sink, events } = syslog({ port, tls: null });
+    const poison = sampleRecord(3, { title: undefined as unknown as string });
+    sink.publish([...sampleRecords(2), poison, ...sampleRecords(3, 4)]);
+    await until(() => sink.queued === 0, 'an empty queue');
+    await until(() => collector.messages.length === 5, 'five messages');
+    expect(sink.counters).toMatchObject({ published: 5, dropped: 1 });
+    expect(JSON.stringify(events)).toContain('it cannot be written');
+    for (const socket of collector.sockets) socket.destroy();
+  });
+
   it('comes over TLS, with its length in bytes before each message, and CEF inside', async () => {
     const { port, collector } = await tlsReceiver();
     const { sink } = syslog({ port });

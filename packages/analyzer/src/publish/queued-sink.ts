@@ -38,6 +38,8 @@ export class QueuedSink implements Sink {
   readonly #queue: SinkQueue;
   readonly #retry: RetrySchedule;
   readonly #abort = new AbortController();
+  /** Behind a batch that could not be written: so many tellings go one at a time, to find the one. */
+  #oneByOne = 0;
   #wake = new AbortController();
   #isClosing = false;
   #pumping: Promise<void> | null = null;
@@ -100,7 +102,7 @@ export class QueuedSink implements Sink {
 
   async #pump(): Promise<void> {
     while (this.#queue.length > 0 && !this.#abort.signal.aborted) {
-      const batch = this.#queue.peek(this.#courier.batchMax);
+      const batch = this.#queue.peek(this.#oneByOne > 0 ? 1 : this.#courier.batchMax);
       try {
         await this.#courier.deliver(batch, this.#abort.signal);
         this.#delivered(batch);
@@ -111,6 +113,7 @@ export class QueuedSink implements Sink {
   }
 
   #delivered(batch: readonly AlertRecord[]): void {
+    if (this.#oneByOne > 0) this.#oneByOne--;
     // Not the batch's length: while it was under way the queue may have overflowed, and those were counted as dropped.
     this.counters.published += this.#queue.shiftThrough(batch.at(-1)?.sequence ?? 0);
     if (this.#retry.attempts > 0) this.#events.recovered({ sink: this.name });
@@ -122,6 +125,10 @@ export class QueuedSink implements Sink {
     if (this.#abort.signal.aborted) return false;
     this.counters.failed++;
     const message = messageOf(error);
+    if (isFault(error)) {
+      this.#isolate(batch, message);
+      return true;
+    }
     const isLast = this.#retry.attempts + 1 >= (this.#courier.attemptsMax ?? Infinity);
     if (error instanceof RefusedError || isLast) {
       this.#drop(this.#queue.shiftThrough(batch.at(-1)?.sequence ?? 0), message);
@@ -136,9 +143,26 @@ export class QueuedSink implements Sink {
     return true;
   }
 
+  /** A telling that no attempt will ever write must not stop those behind it. */
+  #isolate(batch: readonly AlertRecord[], message: string): void {
+    if (batch.length > 1) {
+      this.#oneByOne = batch.length;
+      return;
+    }
+    if (this.#oneByOne > 0) this.#oneByOne--;
+    this.#drop(this.#queue.shiftThrough(batch.at(-1)?.sequence ?? 0), `it cannot be written: ${message}`);
+  }
+
   #drop(tellings: number, reason: string): void {
     if (tellings === 0) return;
     this.counters.dropped += tellings;
     this.#events.dropped({ sink: this.name, tellings, reason });
   }
+}
+
+/** A fault of this program, and not of the other side: that one has a code, or, when it was fetched from, a cause. */
+function isFault(error: unknown): boolean {
+  const isOfLanguage =
+    error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+  return isOfLanguage && error.cause === undefined && !('code' in error);
 }
