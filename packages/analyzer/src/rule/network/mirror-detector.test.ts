@@ -72,6 +72,18 @@ it('who died is sent the same again, and that is no fault of the mirror', () => 
   expect(rig.alert('one-sided-mirror')).toBeUndefined();
 });
 
+it('what the end of a capture cuts off has two sides when it was opened by two', () => {
+  const cut = Array.from({ length: 30 }, (_, i) => {
+    const [client, server, timeUs] = [`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * SECOND];
+    return [
+      { timeUs, frame: tcp(client, server, 'S') },
+      { timeUs: timeUs + 10, frame: tcp(server, client, 'SA') },
+      { timeUs: timeUs + 20, frame: tcp(client, server, 'PA', { payload: 9, sequence: 1 }) },
+    ];
+  }).flat();
+  expect(isTold(cut)).toBe(false);
+});
+
 it('attempts that nobody answered, and answers without data, say nothing about the mirror', () => {
   const attempts = Array.from({ length: 30 }, (_, i) =>
     knock(`10.0.0.1:${5000 + i}`, '10.0.0.2:80', i * SECOND),

@@ -2,7 +2,7 @@
  * One-sided mirror: conversations of which only one side is seen. The switch mirrors one direction, and everything that needs both is blind: the worst fault of a sensor,
  * because nothing else shows it. In a plant connections last for weeks: they are judged while they live, and again.
  */
-import { BACKWARD, FORWARD, PAYLOAD } from '../../flow/flow-columns.ts';
+import { BACKWARD, FORWARD, PACKETS } from '../../flow/flow-columns.ts';
 import { PROTO_TCP } from '../../packet/packet-view.ts';
 import type { Detector } from '../detector.ts';
 import { KeyedWindows, seconds } from '../keyed-window.ts';
@@ -55,6 +55,8 @@ export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
       if (flow === null || flow.protocol !== PROTO_TCP || !rule.enabled) return;
       const nowUs = view.timeUs;
       const speaker = flow.memory[SPEAKER] as number[] | undefined;
+      // Only what carries data: an attempt that nobody answers has one side in any mirror, and floods are made of them.
+      if (speaker === undefined && view.payloadWireBytes === 0) return;
       const isClient = isFromClient ? 1 : 0;
       const next = (view.tcpSequence + view.payloadWireBytes) >>> 0;
       if (speaker === undefined) {
@@ -70,7 +72,6 @@ export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
       }
       const judgedUs = speaker[JUDGED_US] as number;
       if (judgedUs !== -1 && nowUs - judgedUs < JUDGED_AGAIN_US) return;
-      // Only what carries data: an attempt that nobody answers has one side in any mirror.
       const isAlone = isNew && view.payloadWireBytes > 0 && nowUs - (speaker[SINCE_US] as number) >= ALONE_US;
       if (!isAnswer && !isAlone) return;
       speaker[JUDGED_US] = nowUs;
@@ -79,9 +80,9 @@ export function createMirrorDetector(rules: Rules, tell: Tell): Detector {
     flowEnded(flow, values, nowUs) {
       const speaker = flow.memory[SPEAKER] as number[] | undefined;
       if (speaker === undefined || speaker[JUDGED_US] !== -1) return;
-      const carried =
-        (values[flow.row + FORWARD + PAYLOAD] as number) + (values[flow.row + BACKWARD + PAYLOAD] as number);
-      if (carried > 0) judge(true, nowUs);
+      // It carried data, or nobody would have been taken for its speaker.
+      const isOneSided = [FORWARD, BACKWARD].some((side) => values[flow.row + side + PACKETS] === 0);
+      judge(isOneSided, nowUs);
     },
   };
 }
