@@ -239,12 +239,7 @@ function isOffer({ protocol, serverPort }: Flow): boolean {
 }
 
 function isTraceroute({ protocol, serverPort: port }: Flow): boolean {
-  return protocol === PROTO_UDP && isTraceroutePort(port);
-}
-
-/** Of UDP. */
-function isTraceroutePort(port: number): boolean {
-  return port >= TRACEROUTE_PORT && port < TRACEROUTE_PORT + TRACEROUTE_PORTS;
+  return protocol === PROTO_UDP && port >= TRACEROUTE_PORT && port < TRACEROUTE_PORT + TRACEROUTE_PORTS;
 }
 
 function portText({ protocol, serverPort: port }: Flow): string {

@@ -2,6 +2,7 @@
  * Text in echo requests that look like those of `ping`: a message of which each brings one letter, always at the same place, and commands with hardly
  * anything but zeros behind them. What `ping` itself sends there must not be taken for it: the time, which counts or is random, and a pattern that is always the same.
  */
+import { le32 } from '../../protocol/byte-reader.ts';
 
 /** What is looked at of each request: the time of `ping` and a little more. */
 const PLACES = 32;
@@ -78,8 +79,7 @@ export function spelling(
 /** The microseconds that `ping` put into its payload (little-endian), or -1 where none stand. */
 export function microsecondsOf(bytes: Uint8Array, from: number, end: number): number {
   if (end - from < TIME_BYTES) return -1;
-  const at = from + MICROSECONDS_AT;
-  const value = (bytes[at] as number) + (bytes[at + 1] as number) * 0x100 + (bytes[at + 2] as number) * 0x1_0000 + (bytes[at + 3] as number) * 0x100_0000; // prettier-ignore
+  const value = le32(bytes, from + MICROSECONDS_AT);
   return value < 1e6 ? value : -1;
 }
 

@@ -13,7 +13,7 @@ import { PROTO_ICMP, PROTO_ICMPV6, type PacketView } from '../../packet/packet-v
 import { readArp } from '../../protocol/arp.ts';
 import { NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION } from '../../protocol/neighbour-discovery.ts';
 import type { Detector } from '../detector.ts';
-import { KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
+import { type CountedWindow, KeyedWindows, memberCount, seconds } from '../keyed-window.ts';
 import type { Rules } from '../rule-file.ts';
 import type { Tell } from '../tell.ts';
 import { createAttemptWatch } from './attempt-watch.ts';
@@ -92,33 +92,32 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
     const { client, server } = flow;
     const window = protocols.add(`${client} ${server}`, nowUs, flow.protocol);
     window.other++;
-    if (!protocolRule.enabled || memberCount(window) < protocolRule.protocols) return;
-    scanners.tell(flow, window, {
-      rule: 'scan-protocol',
-      title: 'Scan of IP protocols',
-      source: client,
-      destination: server,
-      port: -1,
-      protocol: 'ip',
-      evidence: `${client} sent ${memberCount(window)} unusual IP protocols to ${server} in ${seconds(window, nowUs)}`,
-      scope: { client, server },
-      timeUs: nowUs,
-    });
+    tellProtocols(flow, window, client, server, nowUs);
   }
 
-  /** A host says that it does not speak a protocol, and quotes the IP header of what it refuses (RFC 792); beside what was sent, of which the window's `other` counts the flows. */
+  /** A host says that it does not speak a protocol, and quotes the IP header of what it refuses (RFC 792). */
   function onRefusedProtocol(view: PacketView, flow: Flow, isFromClient: boolean): void {
     const quoted = view.inner.transportOffset + 8;
     if (view.inner.transportOffset === -1 || view.end - quoted < IPV4_HEADER_BYTES) return;
     if ((view.bytes[quoted] as number) >> 4 !== 4) return;
     // Who opens a flow of refusals refuses; the other may refuse as well.
-    const client = isFromClient ? flow.server : flow.client;
-    const server = isFromClient ? flow.client : flow.server;
-    const nowUs = view.timeUs;
-    const window = protocols.add(`${client} ${server}`, nowUs, view.bytes[quoted + 9]);
-    if (!protocolRule.enabled || memberCount(window) < protocolRule.protocols) return;
+    const [client, server] = isFromClient ? [flow.server, flow.client] : [flow.client, flow.server];
+    const window = protocols.add(`${client} ${server}`, view.timeUs, view.bytes[quoted + 9]);
+    tellProtocols(flow, window, client, server, view.timeUs);
+  }
+
+  /** Members of the window are protocols; `other` counts the flows in which they were seen, and not only refused. */
+  function tellProtocols(
+    flow: Flow,
+    window: CountedWindow,
+    client: string,
+    server: string,
+    nowUs: number,
+  ): void {
+    const count = memberCount(window);
+    if (!protocolRule.enabled || count < protocolRule.protocols) return;
     const isSeen = window.other > 0;
-    const tried = `${memberCount(window)} IP protocols`;
+    const within = seconds(window, nowUs);
     scanners.tell(flow, window, {
       rule: 'scan-protocol',
       title: 'Scan of IP protocols',
@@ -127,8 +126,8 @@ export function createScanDetector(rules: Rules, internal: NetworkList, tell: Te
       port: -1,
       protocol: 'ip',
       evidence: isSeen
-        ? `${client} tried ${tried} of ${server} in ${seconds(window, nowUs)}`
-        : `${server} refused ${client} ${tried} in ${seconds(window, nowUs)}; what was sent was not seen`,
+        ? `${client} tried ${count} unusual IP protocols of ${server} in ${within}`
+        : `${server} refused ${client} ${count} IP protocols in ${within}; what was sent was not seen`,
       scope: isSeen
         ? { client, server }
         : { pair: [client, server], protocol: PROTO_ICMP, clientPort: UNREACHABLE },

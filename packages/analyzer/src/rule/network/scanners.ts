@@ -15,7 +15,7 @@ const OUTWARD_PORTS: ReadonlySet<number> = new Set([53, 80, 123, 443]);
 const KNOWN_SCANNER_US = 600_000_000;
 const KNOWN_SCANNER_SHARE = 4;
 
-/** Inventories and monitors look round too, and some of what they know is switched off. */
+/** Inventories and monitors look round too, and some of what they know is switched off; and a refusal may be made up by anybody. */
 const LOOKING_ROUND: ReadonlySet<string> = new Set(['arp-scan', 'ndp-scan', 'scan-protocol']);
 
 export interface Scan extends Pick<Seen, 'title' | 'severity' | 'evidence' | 'timeUs'> {
@@ -66,7 +66,7 @@ export function createScanners(rules: Rules, internal: NetworkList, tell: Tell):
     tell(flow, window, { aroundUs = 0, ...scan }) {
       const { rule, source, destination, port, protocol, timeUs } = scan;
       const severity = scan.severity ?? severityOf(rule, memberCount(window), flow);
-      if (severity !== 'low' && flow !== null && !LOOKING_ROUND.has(rule)) scanners.at(source, timeUs);
+      if (severity !== 'low' && !LOOKING_ROUND.has(rule)) scanners.at(source, timeUs);
       const isOfProtocol = rule === 'scan-slow' || rule === 'scan-horizontal';
       const isOfPort = destination === '' || rule === 'scan-version';
       tell(flow, {
