@@ -100,6 +100,14 @@ it('who has to say that a packet between its neighbours is too long stands betwe
   expect(rules(1, 2, 3)).not.toContain('icmp-redirect');
 });
 
+/** The same from the other end. */
+function turned(frame: Uint8Array): Uint8Array {
+  const back = Uint8Array.from(frame);
+  back.set(frame.subarray(30, 34), 26);
+  back.set(frame.subarray(26, 30), 30);
+  return back;
+}
+
 /** A request as `ping` of Linux sends it: seconds, microseconds, and a pattern; `at`: of these 56 bytes, which are others. */
 function linuxPing(
   i: number,
@@ -163,10 +171,14 @@ describe('pings that spell something', () => {
 
   it('are not told of a timer, at whatever moment of the second it strikes', () => {
     let random = 1;
-    const jitter = (): number => (random = (random * 48_271) % 0x7fff_ffff) % 3000;
-    for (let phaseUs = 0; phaseUs < SECOND; phaseUs += 25_000) {
-      const pings = Array.from({ length: 200 }, (_, i) => linuxPing(i, i * SECOND + phaseUs + jitter()));
+    const jitter = (): number => (random = (random * 48_271) % 0x7fff_ffff) % 5000;
+    for (let phaseUs = 0; phaseUs < SECOND; phaseUs += 20_000) {
+      const pings = Array.from({ length: 600 }, (_, i) => linuxPing(i, i * SECOND + phaseUs + jitter()));
       expect(told(pings), `at ${phaseUs} us`).toBe(false);
+      // Both ends ping, each with a clock of its own.
+      const back = pings.map(({ timeUs }, i) => ({ timeUs: timeUs + 400_000, frame: turned(linuxPing(i, timeUs, {}, 5000 + i).frame) })); // prettier-ignore
+      const both = [...pings, ...back].sort((a, b) => a.timeUs - b.timeUs);
+      expect(told(both), `both, at ${phaseUs} us`).toBe(false);
     }
   });
 

@@ -121,7 +121,13 @@ export function createIcmpDetector(rules: Rules, tell: Tell): Detector {
     const places = placesOf(flow, isFromClient ? 'letters' : 'lettersBack', identity, data, view.timeUs);
     if (places === null) return;
     const { bytes, payloadOffset, payloadEnd, timeUs } = view;
-    const text = spelling(places, bytes, payloadOffset, payloadEnd, isOnTime(view, flow));
+    const text = spelling(
+      places,
+      bytes,
+      payloadOffset,
+      payloadEnd,
+      isOnTime(view, flow, isFromClient ? 'phase' : 'phaseBack'),
+    );
     if (text === null) return;
     const { client, server } = flow;
     toldOfData(flow, flow, {
@@ -280,12 +286,16 @@ function contradicts(flow: Flow, identity: number, data: number): boolean {
 }
 
 /** Whether the microseconds that a request brings have gone on as much as the packets' own since the request before: then they are the sender's clock, and no text. */
-function isOnTime({ bytes, payloadOffset, payloadEnd, timeUs }: PacketView, { memory }: Flow): boolean {
+function isOnTime(
+  { bytes, payloadOffset, payloadEnd, timeUs }: PacketView,
+  { memory }: Flow,
+  name: 'phase' | 'phaseBack',
+): boolean {
   const said = microsecondsOf(bytes, payloadOffset, payloadEnd);
   if (said === -1) return false;
   const phase = (((timeUs - said) % 1e6) + 1e6) % 1e6;
-  const before = memory['phase'] as number | undefined;
-  memory['phase'] = phase;
+  const before = memory[name] as number | undefined;
+  memory[name] = phase;
   if (before === undefined) return true;
   const step = Math.abs(phase - before);
   return Math.min(step, 1e6 - step) < CLOCK_JITTER_US;
